@@ -1,0 +1,84 @@
+"""What a data set is: named splits of samples, and the facts that hold for all of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from residency.catalog import find, names, suggest
+from residency.errors import DataError, UsageError
+from residency.types import Sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Samples by split, with what is declared once for the whole set.
+
+    `splits` maps train / val / test to sequences that build a sample when indexed, so a set of half
+    a million images costs nothing to open. `labels` is the closed label set in canonical order (empty
+    for open tasks). `modality` names the imaging modality per language, for the instruction. `digest`
+    identifies the content: it is part of a run's identity. `notes` says what was found wrong and
+    what was done about it.
+    """
+
+    name: str
+    splits: Mapping[str, Sequence[Sample]]
+    labels: tuple[str, ...] = ()
+    multi_label: bool = False
+    modality: Mapping[str, str] = field(default_factory=dict)
+    digest: str
+    source: str = ""
+    licence: str = ""
+    notes: tuple[str, ...] = ()
+
+    def split(self, name: str) -> Sequence[Sample]:
+        """The samples of one split.
+
+        Raises:
+            UsageError: the data set has no such split.
+        """
+        if name not in self.splits:
+            have = ", ".join(self.splits)
+            raise UsageError(f"Data set {self.name!r} has no split {name!r}; it has: {have}.")
+        return self.splits[name]
+
+
+class Reader(Protocol):
+    """What every module in `residency.datasets` provides."""
+
+    def recognises(self, path: Path) -> bool:
+        """Whether this existing file or folder has the layout that the module reads; never raises."""
+        ...
+
+    def load(self, where: str) -> Dataset:
+        """Open the data set. `where` is a path, or the variant after `name:` ('' for none)."""
+        ...
+
+
+def open_dataset(spec: str) -> Dataset:
+    """Open `NAME`, `NAME:VARIANT` or a path.
+
+    Raises:
+        DataError: the path is missing or its content is unusable.
+        UsageError: neither a name nor a path whose layout a reader recognises.
+    """
+    known = names("datasets")
+    name, _, variant = spec.partition(":")
+    if name in known:
+        dataset: Dataset = find("datasets", name).load(variant)
+        return dataset
+    path = Path(spec)
+    if path.exists():
+        for entry in known:
+            reader = find("datasets", entry)
+            if reader.recognises(path):
+                dataset = reader.load(spec)
+                return dataset
+        raise UsageError(
+            f"{spec} exists, but no reader recognises its layout. Readers: {', '.join(known)}. "
+            "Name one explicitly as NAME:PATH, for example table:answers.csv."
+        )
+    looks_like_path = "/" in spec or path.suffix
+    what = "No such file or folder" if looks_like_path else "No data set or path named"
+    hint = "" if looks_like_path else suggest(name, known)
+    raise DataError(f"{what}: {spec!r}.{hint} Data sets: {', '.join(known)}; or give a path.")

@@ -1,0 +1,1 @@
+"""Metrics, one file each, with an id and an exact definition."""

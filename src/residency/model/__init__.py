@@ -1,0 +1,1 @@
+"""Backbones at work: parts, slots, experts, generation."""

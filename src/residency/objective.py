@@ -1,0 +1,53 @@
+"""What every training method is: views to read, and the loss terms it makes of them."""
+
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from residency.types import Targets, View
+
+Logits = Mapping[View, Float[Tensor, "r v"]]
+Terms = dict[str, Float[Tensor, " r"]]
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """A training method.
+
+    Called with the logits that predict each response token under each of its views, it returns
+    named terms per response token, already weighted. The trainer adds them up and divides by the
+    number of response tokens in the global batch.
+    """
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The views it must be given, each `[r, v]` however long its prompt."""
+        ...
+
+    def __call__(self, logits: Logits, targets: Targets) -> Terms: ...
+
+
+def nll(logits: Float[Tensor, "r v"], tokens: Int[Tensor, " r"]) -> Float[Tensor, " r"]:
+    """Negative log-likelihood of each response token, in float32."""
+    return F.cross_entropy(logits.float(), tokens, reduction="none")
+
+
+def kl(
+    student: Float[Tensor, "r v"],
+    teacher: Float[Tensor, "r v"],
+    *,
+    detach: bool = True,
+    temperature: float = 1.0,
+) -> Float[Tensor, " r"]:
+    """KL(student || teacher) of each response token over the full vocabulary, in float32.
+
+    With `detach` gradients reach the student only (VITask's RDA; without it, RDA*). `temperature`
+    divides both logits; no squared factor is applied.
+    """
+    teacher = teacher.detach() if detach else teacher
+    p = (student.float() / temperature).log_softmax(-1)
+    q = (teacher.float() / temperature).log_softmax(-1)
+    return (p.exp() * (p - q)).sum(-1)

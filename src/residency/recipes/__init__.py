@@ -1,0 +1,1 @@
+"""Recipes, one file each: a function that returns a line of steps."""

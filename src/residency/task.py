@@ -1,0 +1,68 @@
+"""What a task is: how to ask, how to write an answer as text, how to read one back, how to score it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from residency.catalog import find
+from residency.types import Answer, Box, Part, Point, Sample
+
+
+class Codec(Protocol):
+    """A model family's convention for boxes and points in text; `size` is (width, height) in pixels."""
+
+    def write_box(self, box: Box, size: tuple[int, int]) -> tuple[Part, ...]: ...
+
+    def read_boxes(self, text: str, size: tuple[int, int]) -> tuple[Box, ...]: ...
+
+    def write_point(self, point: Point, size: tuple[int, int]) -> tuple[Part, ...]: ...
+
+    def read_points(self, text: str, size: tuple[int, int]) -> tuple[Point, ...]: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wording:
+    """How an instruction is put; a value of a task, per language.
+
+    `template` names one of the task's templates ("paper" is canonical); `list_options` says whether
+    the closed answers are named in the instruction (VITask's incomplete instruction leaves them out).
+    """
+
+    template: str = "paper"
+    list_options: bool = True
+
+
+class Task(Protocol):
+    """What every module in `residency.tasks` provides (module-level functions and values)."""
+
+    metrics: tuple[str, ...]  # ids of `residency.metrics` that score it
+    templates: tuple[str, ...]  # wordings that `ask` knows; the first is the default
+
+    def ask(self, sample: Sample, wording: Wording) -> str:
+        """The instruction, in the sample's language, without the image."""
+        ...
+
+    def write(self, sample: Sample, codec: Codec) -> tuple[Part, ...]:
+        """The reference answer as the response to learn."""
+        ...
+
+    def read(self, text: str, sample: Sample, codec: Codec) -> Answer | None:
+        """The answer a response states, None where it states none that can be understood.
+
+        For every sample, `read(text_of(write(sample)), sample) == sample.answer`.
+        """
+        ...
+
+
+def task(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        UsageError: no such task.
+    """
+    found: Task = find("tasks", name)  # type: ignore[assignment]
+    return found
+
+
+def text_of(parts: tuple[Part, ...]) -> str:
+    """A response as the model would print it, control text included."""
+    return "".join(str(part) for part in parts if isinstance(part, str))

@@ -1,0 +1,239 @@
+"""The nouns every other module speaks: what is on disk, what is said, and under which condition."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from PIL.Image import Image
+from torch import Tensor
+
+Language = Literal["en", "zh"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Picture:
+    """An image that is decoded when it is needed.
+
+    `load` returns 8-bit RGB in displayed orientation and may raise `DataError`; `key` identifies
+    the pixels (a path, or data set/split/index), so equal keys mean equal images.
+    """
+
+    key: str
+    load: Callable[[], Image]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Volume:
+    """A 3D image that is decoded when it is needed.
+
+    `load` returns float32 voxels `[z, y, x]`; `spacing_mm` is the voxel size in the same order.
+    """
+
+    key: str
+    load: Callable[[], np.ndarray]
+    spacing_mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Box:
+    """A named rectangle `x1, y1, x2, y2` in pixels of the original image (x2, y2 exclusive)."""
+
+    name: str
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Box3D:
+    """A named cuboid in voxels of the original volume (upper corner exclusive)."""
+
+    name: str
+    x1: float
+    y1: float
+    z1: float
+    x2: float
+    y2: float
+    z2: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """A named landmark in pixels of the original image."""
+
+    name: str
+    x: float
+    y: float
+
+
+# A label or free text; the labels of a multi-label sample (empty: none of them); boxes; landmarks.
+Answer = str | tuple[str, ...] | tuple[Box, ...] | tuple[Box3D, ...] | tuple[Point, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """One annotated case: the facts, before any wording is chosen.
+
+    `task` names an entry of `residency.tasks`. `options` is the closed set of answers in canonical
+    order, empty for open questions. `group` is the patient (or whatever must stay on one side of a
+    split and is resampled as one); empty means the sample stands alone. `modality` is the name of
+    the imaging modality in the sample's language.
+    """
+
+    id: str
+    dataset: str
+    task: str
+    answer: Answer
+    images: tuple[Picture, ...] = ()
+    volume: Volume | None = None
+    question: str = ""
+    options: tuple[str, ...] = ()
+    modality: str = ""
+    group: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    language: Language = "en"
+
+    @property
+    def unit(self) -> str:
+        """What the bootstrap resamples: the patient, else the sample itself."""
+        return self.group or self.id
+
+
+class Markup(str):
+    """Control text that our own code wrote: the only text allowed to become special tokens."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePart:
+    """The place of the sample's image number `index` inside a turn."""
+
+    index: int = 0
+
+
+# Plain `str` is data: it is tokenised without special tokens, whatever it spells.
+Part = str | Markup | ImagePart
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One utterance; only turns marked `learn` enter the loss."""
+
+    role: Literal["system", "user", "assistant"]
+    parts: tuple[Part, ...]
+    learn: bool = False
+
+
+Conversation = tuple[Turn, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class View:
+    """A condition under which the model reads a conversation. The response never changes."""
+
+    image: Literal["own", "negative", "blank", "shuffled"] = "own"
+    instruction: Literal["text", "proxy"] = "text"
+    exemplar: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name in results: plain, or the departures from plain joined by `+`."""
+        departures = [self.image] if self.image != "own" else []
+        departures += ["proxy"] if self.instruction == "proxy" else []
+        departures += ["exemplar"] if self.exemplar else []
+        return "+".join(departures) or "plain"
+
+
+PLAIN = View()
+EXEMPLAR = View(exemplar=True)
+NEGATIVE = View(image="negative")
+NEGATIVE_EXEMPLAR = View(image="negative", exemplar=True)
+PROXY = View(instruction="proxy")
+BLANK = View(image="blank")
+SHUFFLED = View(image="shuffled")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """A sample with the words chosen for it, ready to be collated.
+
+    `negative` is the sample whose image the `negative` view shows (same instruction, another
+    response), `shuffled` the one whose image the `shuffled` view shows. `weight` scales every loss
+    term of the sample's tokens.
+    """
+
+    sample: Sample
+    conversation: Conversation
+    negative: Sample | None = None
+    negative_response: str = ""
+    shuffled: Sample | None = None
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A right-padded batch as one view reads it.
+
+    `images` lists, row by row and left to right, which distinct image of the batch fills each image
+    span; `exemplars` does the same for the exemplar slots.
+    """
+
+    tokens: Int[Tensor, "b t"]
+    attention: Bool[Tensor, "b t"]
+    predicts: Bool[Tensor, "b t"]  # True where the next token is a response token
+    images: tuple[int, ...]
+    exemplars: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What every view of a batch must predict, in reading order.
+
+    `diverges` is True from the first token on which the negative sample's own response differs.
+    """
+
+    tokens: Int[Tensor, " r"]
+    sample: Int[Tensor, " r"]
+    weights: Float[Tensor, " r"]
+    diverges: Bool[Tensor, " r"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The same responses, read under every view that the objective asked for.
+
+    `pixels` are the processor's tensors for the distinct images of the batch, `image_tokens` how
+    many placeholders each of them fills; `expert_pixels` are the same images as the expert sees them.
+    """
+
+    prompts: Mapping[View, Prompt]
+    targets: Targets
+    pixels: Mapping[str, Tensor]
+    image_tokens: tuple[int, ...]
+    expert_pixels: Float[Tensor, "n 3 h w"] | None = None
+    dropped: tuple[str, ...] = ()
+    shrunk: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """What a model said about a sample under a view, and what was understood.
+
+    `answer` is None when the text could not be parsed; `scores` holds the summed log-likelihood of
+    every option where likelihood scoring was used.
+    """
+
+    sample: str
+    dataset: str
+    task: str
+    view: str
+    text: str
+    answer: Answer | None
+    reference: Answer
+    unit: str
+    finish: Literal["stop", "length", "scored"] = "stop"
+    scores: Mapping[str, float] = field(default_factory=dict)
