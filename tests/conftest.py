@@ -1,0 +1,37 @@
+"""Shared fixtures; nothing of residency is imported here before jaxtyping has hooked the package."""
+
+import os
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def shared_data_folder() -> Path:
+    return Path(os.environ.get("RESIDENCY_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    folder = shared_data_folder()
+    if folder.is_dir():
+        return
+    skip = pytest.mark.skip(reason=f"no real images at {folder}: set RESIDENCY_SHARED_DATA")
+    for item in items:
+        if "shared_data" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real images; the test skips where it is absent."""
+    folder = shared_data_folder()
+    if not folder.is_dir():
+        pytest.skip(f"no real images at {folder}: set RESIDENCY_SHARED_DATA")
+    return folder
