@@ -1,4 +1,4 @@
-"""Shared fixtures; nothing of residency is imported here before jaxtyping has hooked the package."""
+"""Shared fixtures; nothing of residency is imported here, for jaxtyping must hook it first."""
 
 import os
 from pathlib import Path

@@ -1,0 +1,5 @@
+"""`python -m residency` is the command line."""
+
+from residency.cli import entry
+
+entry()

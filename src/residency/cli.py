@@ -1,0 +1,258 @@
+"""The command line: words in, one function called, errors out as one line and an exit code."""
+
+import argparse
+import inspect
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from residency import catalog
+from residency.errors import ResidencyError, UsageError
+from residency.parameters import arguments, describe
+
+# Heavy modules are imported by the command that needs them: help must answer at once.
+
+SUMMARY = {
+    "demo": "specialise the embedded model on synthetic images and show the table",
+    "run": "run a recipe: train, evaluate, report",
+    "plan": "say what a recipe would do, and refuse what cannot work, without doing it",
+    "evaluate": "score a model on a data set",
+    "data": "show a data set, or check every sample of it",
+    "doctor": "print versions, devices, memory and what is missing",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is a `UsageError`, like every other."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage and leaving."""
+        raise UsageError(f"{message}. See `{self.prog} --help`.")
+
+
+def entry() -> NoReturn:
+    """Run the command line of this process and leave with its exit code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(words: Sequence[str]) -> int:
+    """Run one command; returns its exit code (0 done, 1 failed, 2 usage, 3 checkpoint, 130)."""
+    try:
+        return _command(list(words))
+    except ResidencyError as error:
+        if os.environ.get("RESIDENCY_DEBUG") == "1":
+            traceback.print_exc()
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe left, as `head` does; what is left in the buffer has no reader.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception:
+        traceback.print_exc()
+        return 1
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    # SystemExit unwinds the stack, so files in the making are cleaned up.
+    print("terminated", file=sys.stderr)
+    sys.exit(128 + number)
+
+
+def _command(words: list[str]) -> int:
+    parser = _parser()
+    if not words:
+        parser.print_help(sys.stderr)
+        return 2
+    if not words[0].startswith("-") and words[0] not in SUMMARY:
+        hint = catalog.suggest(words[0], list(SUMMARY))
+        raise UsageError(f"No command {words[0]!r}.{hint} Commands: {', '.join(SUMMARY)}.")
+    # argparse gives up on `a=1 --config f b=2`: what it leaves over are words like the others.
+    options, rest = parser.parse_known_args(words)
+    unknown = [word for word in rest if word.startswith("-")]
+    if unknown:
+        raise UsageError(
+            f"Unknown option {unknown[0]!r}. Parameters are written key=value, without dashes; "
+            f"see `{getattr(options, 'parser', parser).prog} --help`."
+        )
+    options.words = [*getattr(options, "words", []), *rest]
+    return int(options.run(options))
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="residency",
+        description="Turn a generalist vision-language model into a specialist, and prove it.",
+        epilog="RESIDENCY_DEBUG=1 shows where an error comes from.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"residency {version()}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
+
+    def command(name: str, run: Callable[[argparse.Namespace], int]) -> Parser:
+        # Help is ours where it must list the parameters of what is named.
+        one: Parser = commands.add_parser(
+            name, help=SUMMARY[name], description=SUMMARY[name], add_help=False, allow_abbrev=False
+        )
+        one.add_argument("-h", "--help", action="store_true", help="show this and leave")
+        one.set_defaults(run=run, parser=one)
+        return one
+
+    for name, run in (("run", _run), ("plan", _plan), ("demo", _demo)):
+        one = command(name, run)
+        if name != "demo":
+            one.add_argument("name", nargs="?", metavar="RECIPE")
+        _parameters(one)
+    one = command("evaluate", _evaluate)
+    one.add_argument("model", nargs="?", metavar="MODEL", help="nano, a folder, or a hub id")
+    _parameters(one)
+    one = command("data", _data)
+    one.add_argument("action", nargs="?", metavar="show|check")
+    one.add_argument("name", nargs="?", metavar="NAME_OR_PATH", help="data set, NAME:VARIANT, path")
+    one.add_argument("words", nargs="*", metavar="key=value", help="of check: limit, strict")
+    command("doctor", _doctor)
+    return parser
+
+
+def _parameters(parser: Parser) -> None:
+    parser.add_argument("words", nargs="*", metavar="key=value", help="parameters")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="flat YAML file of parameters")
+
+
+def version() -> str:
+    """The version of the installed package."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        return installed("residency")
+    except PackageNotFoundError:
+        return "(not installed: run from source)"
+
+
+def _demo(options: argparse.Namespace) -> int:
+    options.name = "demo"
+    return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    if _helped(options):
+        return 0
+    recipe = _recipe(options)
+    from residency.recipe import execute
+
+    execute(recipe)
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> int:
+    if _helped(options):
+        return 0
+    recipe = _recipe(options)
+    from residency.recipe import plan
+
+    print(plan(recipe))
+    return 0
+
+
+def _recipe(options: argparse.Namespace) -> Any:
+    if options.name is None:
+        have = ", ".join(catalog.names("recipes"))
+        raise UsageError(f"Name a recipe: residency run RECIPE key=value ... Recipes: {have}.")
+    function = catalog.find("recipes", options.name).recipe
+    owner = f"recipe {options.name!r}"
+    return function(**arguments(function, options.words, config=options.config, owner=owner))
+
+
+def _helped(options: argparse.Namespace) -> bool:
+    """Print the help of a recipe, or the list of recipes, where help was asked for."""
+    if not options.help:
+        return False
+    if options.name is None:
+        options.parser.print_help()
+        print("\nrecipes (`residency run RECIPE --help` lists the parameters):")
+        for name in catalog.names("recipes"):
+            print(f"  {name:<16} {_first_line(catalog.find('recipes', name))}")
+        return True
+    function = catalog.find("recipes", options.name).recipe
+    print(f"residency run {options.name} [key=value ...] [--config FILE]\n")
+    print(f"{_doc(function)}\n\nparameters:\n{describe(function)}")
+    return True
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    if not options.help and options.model is None:
+        raise UsageError("Name a model: residency evaluate MODEL data=NAME_OR_PATH out=FOLDER.")
+    from residency.evaluation import evaluate
+
+    if options.help:
+        options.parser.print_help()
+        print(f"\n{_doc(evaluate)}\n\nparameters:\n{describe(evaluate)}")
+        return 0
+    evaluate(
+        options.model,
+        **arguments(evaluate, options.words, config=options.config, owner="evaluate"),
+    )
+    return 0
+
+
+def _data(options: argparse.Namespace) -> int:
+    if options.help:
+        options.parser.print_help()
+        print(f"\nparameters of check:\n{describe(_check)}")
+        print(f"\ndata sets: {', '.join(catalog.names('datasets'))}, or a path")
+        return 0
+    actions: dict[str | None, Callable[..., int]] = {"show": _show, "check": _check}
+    if options.action not in actions or options.name is None:
+        raise UsageError(
+            "Write `residency data show NAME_OR_PATH` or `residency data check NAME_OR_PATH`."
+        )
+    action = actions[options.action]
+    owner = f"`data {options.action}`"
+    return action(options.name, **arguments(action, options.words, owner=owner))
+
+
+def _show(name: str) -> int:
+    from residency.data.check import show
+    from residency.dataset import open_dataset
+
+    print(show(open_dataset(name)))
+    return 0
+
+
+def _check(name: str, *, strict: bool = False, limit: int | None = None) -> int:
+    from residency.data.check import check
+    from residency.dataset import open_dataset
+
+    findings = check(open_dataset(name), strict=strict, limit=limit)
+    print(findings)
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    if options.help:
+        options.parser.print_help()
+        return 0
+    if options.words:
+        raise UsageError(f"doctor takes no parameters, got {options.words[0]!r}.")
+    from residency.doctor import report
+
+    print(report())
+    return 0
+
+
+def _doc(function: Callable[..., Any]) -> str:
+    return inspect.getdoc(function) or ""
+
+
+def _first_line(module: Any) -> str:
+    return (inspect.getdoc(module) or "").partition("\n")[0]

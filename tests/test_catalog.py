@@ -1,0 +1,123 @@
+"""Every entry of a collection keeps the contract of its collection; the file name is the registry."""
+
+import inspect
+
+import pytest
+
+from residency import catalog
+from residency.dataset import Dataset
+from residency.errors import DataError, UsageError
+from residency.parameters import parameters
+
+COMMON_KEYS = ("base", "data", "out", "seed", "limit", "baselines")
+
+
+def entries(collection: str) -> list:
+    return [
+        pytest.param(catalog.find(collection, name), id=f"{collection}.{name}")
+        for name in catalog.names(collection)
+    ]
+
+
+def takes(function, *expected: str) -> None:
+    """The function can be called with these positional arguments."""
+    inspect.signature(function).bind(*expected)
+
+
+@pytest.mark.parametrize("module", entries("datasets"))
+def test_a_dataset_module_recognises_and_loads(module, tmp_path):
+    assert not module.recognises(tmp_path), "an empty folder has no layout"
+    unknown = tmp_path / "something.bin"
+    unknown.write_bytes(b"\x00\x01")
+    assert not module.recognises(unknown), "two bytes have no layout"
+    takes(module.load, "where")
+    assert inspect.signature(module.load).return_annotation in (Dataset, "Dataset")
+
+
+@pytest.mark.parametrize("module", entries("tasks"))
+def test_a_task_module_asks_writes_and_reads(module):
+    takes(module.ask, "sample", "wording")
+    takes(module.write, "sample", "codec")
+    takes(module.read, "text", "sample", "codec")
+    assert module.templates and all(isinstance(name, str) for name in module.templates)
+    assert set(module.metrics) <= set(catalog.names("metrics"))
+    assert module.metrics
+
+
+@pytest.mark.parametrize("module", entries("metrics"))
+def test_a_metric_module_has_an_id_and_two_functions(module):
+    assert isinstance(module.id, str) and module.id.partition("@")[0]
+    assert isinstance(module.higher_is_better, bool)
+    takes(module.prepare, "predictions", "labels")
+    takes(module.value, "statistics", "weights")
+
+
+@pytest.mark.parametrize("module", entries("backbones"))
+def test_a_backbone_module_names_its_family(module):
+    assert module.model_types
+    for name in ("prefixes", "slots", "pixels", "span", "features"):
+        assert callable(getattr(module, name)), name
+
+
+@pytest.mark.parametrize("module", entries("objectives"))
+def test_an_objective_module_defines_one(module):
+    own = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and value.__module__ == module.__name__
+    ]
+    assert any(hasattr(value, "views") and "__call__" in vars(value) for value in own)
+
+
+@pytest.mark.parametrize("module", entries("recipes"))
+def test_a_recipe_module_has_the_common_keys(module):
+    known = parameters(module.recipe)
+    positional = [p for p in inspect.signature(module.recipe).parameters if p not in known]
+    assert not positional, "every parameter of a recipe is keyword-only"
+    for key in COMMON_KEYS:
+        assert key in known, key
+    assert known["seed"].type is int
+    assert known["baselines"].type is bool
+    assert (known["limit"].type, known["limit"].default) == (int | None, None)
+    assert all(p.default is not inspect.Parameter.empty for p in known.values())
+    assert (inspect.getdoc(module.recipe) or "").strip(), "a recipe says what it does"
+
+
+@pytest.mark.parametrize(
+    "collection", ["datasets", "tasks", "metrics", "objectives", "backbones", "recipes"]
+)
+def test_an_entry_opens_with_its_source(collection):
+    for name in catalog.names(collection):
+        assert (catalog.find(collection, name).__doc__ or "").strip(), f"{collection}.{name}"
+
+
+def test_metric_ids_are_unique():
+    ids = [catalog.find("metrics", name).id for name in catalog.names("metrics")]
+    assert len(ids) == len(set(ids))
+
+
+def test_a_misspelt_name_gets_a_suggestion():
+    with pytest.raises(UsageError) as raised:
+        catalog.find("objectives", "vitaks")
+    assert "Nothing named 'vitaks' in residency.objectives. Did you mean 'vitask'?" in str(
+        raised.value
+    )
+    assert "Available: likelihood, vitask." in str(raised.value)
+
+
+def test_a_name_without_a_neighbour_gets_the_list_only():
+    with pytest.raises(UsageError) as raised:
+        catalog.find("objectives", "zzz")
+    assert "Did you mean" not in str(raised.value)
+
+
+def test_a_path_that_nothing_reads_is_refused(tmp_path):
+    from residency.dataset import open_dataset
+
+    with pytest.raises(DataError, match="No such file or folder"):
+        open_dataset(str(tmp_path / "absent.npz"))
+    with pytest.raises(DataError, match="Did you mean 'phantoms'"):
+        open_dataset("phantom")
+    (tmp_path / "odd.bin").write_bytes(b"\x00")
+    with pytest.raises(UsageError, match="no reader recognises its layout"):
+        open_dataset(str(tmp_path / "odd.bin"))
