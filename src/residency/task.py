@@ -1,12 +1,13 @@
 """What a task is: how to ask, how to write an answer as text, how to read one back, how to score it."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from residency.catalog import find
 from residency.types import Answer, Box, Part, Point, Sample
 
 
+@runtime_checkable
 class Codec(Protocol):
     """A model family's convention for boxes and points in text; `size` is (width, height) in pixels."""
 
@@ -31,6 +32,10 @@ class Wording:
     list_options: bool = True
 
 
+PAPER = Wording()
+
+
+@runtime_checkable
 class Task(Protocol):
     """What every module in `residency.tasks` provides (module-level functions and values)."""
 
@@ -41,8 +46,8 @@ class Task(Protocol):
         """The instruction, in the sample's language, without the image."""
         ...
 
-    def write(self, sample: Sample, codec: Codec) -> tuple[Part, ...]:
-        """The reference answer as the response to learn."""
+    def write(self, sample: Sample, codec: Codec, wording: Wording = PAPER) -> tuple[Part, ...]:
+        """The reference answer as the response to learn, in the form that the wording asks for."""
         ...
 
     def read(self, text: str, sample: Sample, codec: Codec) -> Answer | None:

@@ -17,11 +17,13 @@ class Picture:
     """An image that is decoded when it is needed.
 
     `load` returns 8-bit RGB in displayed orientation and may raise `DataError`; `key` identifies
-    the pixels (a path, or data set/split/index), so equal keys mean equal images.
+    the pixels (a path, or data set/split/index), so equal keys mean equal images. `size` is
+    (width, height) where it is known without decoding; boxes and points need it.
     """
 
     key: str
     load: Callable[[], Image]
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -169,7 +171,7 @@ class Reading:
     sample: Sample
     conversation: Conversation
     negative: Sample | None = None
-    negative_response: str = ""
+    negative_response: tuple[Part, ...] = ()
     shuffled: Sample | None = None
     weight: float = 1.0
 
@@ -178,12 +180,14 @@ class Reading:
 class Prompt:
     """A right-padded batch as one view reads it.
 
+    `positions` are what the language model's rotary embedding sees (p = 3 axes for M-RoPE, else 1).
     `images` lists, row by row and left to right, which distinct image of the batch fills each image
     span; `exemplars` does the same for the exemplar slots.
     """
 
     tokens: Int[Tensor, "b t"]
     attention: Bool[Tensor, "b t"]
+    positions: Int[Tensor, "p b t"]
     predicts: Bool[Tensor, "b t"]  # True where the next token is a response token
     images: tuple[int, ...]
     exemplars: tuple[int, ...]
@@ -206,15 +210,15 @@ class Targets:
 class Batch:
     """The same responses, read under every view that the objective asked for.
 
-    `pixels` are the processor's tensors for the distinct images of the batch, `image_tokens` how
-    many placeholders each of them fills; `expert_pixels` are the same images as the expert sees them.
+    `pixels` are the processor's tensors for the distinct images of the batch (empty when no view
+    shows one); `expert_pixels` are the distinct images that fill an exemplar slot, as the expert sees
+    them. `dropped` and `shrunk` name the samples that the length policy touched.
     """
 
     prompts: Mapping[View, Prompt]
     targets: Targets
     pixels: Mapping[str, Tensor]
-    image_tokens: tuple[int, ...]
-    expert_pixels: Float[Tensor, "n 3 h w"] | None = None
+    expert_pixels: Float[Tensor, "m 3 h w"] | None = None
     dropped: tuple[str, ...] = ()
     shrunk: tuple[str, ...] = ()
 

@@ -1,0 +1,48 @@
+"""Describe an image in free words."""
+
+from residency.errors import UsageError
+from residency.task import PAPER, Codec, Wording
+from residency.types import Answer, Part, Sample
+
+metrics = ("token_f1", "exact_match")
+templates = ("paper", "what", "caption", "detail", "summary")
+
+_ASK = {
+    "en": {
+        "paper": "Describe the image.",
+        "what": "What can be seen in this picture?",
+        "caption": "Write a caption for the image.",
+        "detail": "Tell me what is shown here, with its details.",
+        "summary": "Sum up what the image contains.",
+    },
+    "zh": {
+        "paper": "描述这张图像。",
+        "what": "这张图片中能看到什么？",
+        "caption": "为这张图像写一段说明。",
+        "detail": "请详细说明图中显示的内容。",
+        "summary": "概括图像的内容。",
+    },
+}
+
+
+def ask(sample: Sample, wording: Wording) -> str:
+    """The sample's own question where it has one, else the wording.
+
+    Raises:
+        UsageError: no such template.
+    """
+    if wording.template not in templates:
+        raise UsageError(
+            f"caption has no wording {wording.template!r}. It has: {', '.join(templates)}."
+        )
+    return sample.question.strip() or _ASK[sample.language][wording.template]
+
+
+def write(sample: Sample, codec: Codec, wording: Wording = PAPER) -> tuple[Part, ...]:
+    """The caption as it stands."""
+    return (str(sample.answer),)
+
+
+def read(text: str, sample: Sample, codec: Codec) -> Answer | None:
+    """The text without spaces around it, None where nothing was said."""
+    return text.strip() or None

@@ -1,0 +1,108 @@
+"""Compare and read short answers in text: normalisation, and which labels a response states."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+NOTHING = {"en": "No finding", "zh": "无异常所见"}  # how a multi-label sample without labels reads
+_NOTHING_READ = {"no finding", "no findings", "无异常所见", "无异常", "未见异常"}
+_OUTER = " \t\r\n.,;:!?\"'`*。、"  # NFKC has already folded the full-width forms of the others
+_NEGATION = re.compile(
+    r"(?<![\w-])(?:no|not|non|never|without|neither|nor|cannot|\w+n't)(?![\w])|[不无非未没否]"
+)
+_SEPARATOR = re.compile(r"\s*(?:[,;、/]\s*(?:and\s+|和)?|\s+and\s+|和)\s*")
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")
+
+
+def normalise(text: str) -> str:
+    """`text` for comparison: NFKC (full width to ASCII), lower case, single spaces, bare ends.
+
+    Only sentence punctuation is stripped from the ends: signs and brackets can carry meaning.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
+    return " ".join(folded.split()).strip(_OUTER)
+
+
+def words(text: str) -> list[str]:
+    """The words of the normalised text; Chinese and Japanese characters count one by one."""
+    return _WORD.findall(normalise(text))
+
+
+def _pattern(label: str) -> str:
+    """A regular expression that finds a normalised label as whole words; `-` joins words."""
+    return rf"(?<![^\W\u3400-\u9fff])(?<!-){re.escape(label)}(?![^\W\u3400-\u9fff]|-)"
+
+
+def _by_norm(options: Sequence[str]) -> dict[str, str]:
+    """Options by normalised text, the longest first; one that normalises to nothing is out."""
+    normed = {normalise(option): option for option in reversed(options)}
+    return {key: normed[key] for key in sorted(normed, key=len, reverse=True) if key}
+
+
+def mentioned(text: str, options: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Options in the normalised text as whole words: `(option, start, end)`, in reading order.
+
+    The longest option wins where several fit, so "normal" is not found inside "normal, benign".
+    """
+    known = _by_norm(options)
+    if not known:
+        return []
+    found = re.finditer("|".join(_pattern(key) for key in known), normalise(text))
+    return [(known[match.group()], match.start(), match.end()) for match in found]
+
+
+def read_label(text: str, options: Sequence[str]) -> str | None:
+    """The one option that a response states, else None.
+
+    Accepted: the option itself after `normalise`; or a longer sentence in which exactly one option
+    occurs as whole words and nothing outside it negates ("no pneumonia" states no label), unless
+    the option opens the response and punctuation follows ("Yes, it is not enlarged").
+    """
+    norm = normalise(text)
+    known = _by_norm(options)
+    if norm in known:
+        return known[norm]
+    spans = mentioned(text, options)
+    if len({option for option, _, _ in spans}) != 1:
+        return None
+    option, start, end = spans[0]
+    if start == 0 and norm[end : end + 1] in {",", ".", ";", ":"}:
+        return option
+    rest, last = [], 0
+    for _, start, end in spans:
+        rest.append(norm[last:start])
+        last = end
+    rest.append(norm[last:])
+    return None if any(_NEGATION.search(piece) for piece in rest) else option
+
+
+def read_labels(text: str, options: Sequence[str]) -> tuple[str, ...] | None:
+    """The set of options that a list states, in canonical order; () for "No finding", else None.
+
+    Labels may contain separators: the longest label is tried first, with backtracking, and the
+    whole text must be consumed, so an unknown label makes the response unparsed.
+    """
+    norm = normalise(text)
+    known = _by_norm(options)
+    if norm in _NOTHING_READ and norm not in known:
+        return ()
+    dead: set[int] = set()  # positions from which no list of labels reaches the end
+
+    def consume(position: int) -> list[str] | None:
+        if position in dead:
+            return None
+        for key, option in known.items():
+            end = position + len(key)
+            if not norm.startswith(key, position):
+                continue
+            if end == len(norm):
+                return [option]
+            separator = _SEPARATOR.match(norm, end)
+            rest = consume(separator.end()) if separator else None
+            if rest is not None:
+                return [option, *rest]
+        dead.add(position)
+        return None
+
+    stated = consume(0)
+    return None if stated is None else tuple(o for o in options if o in set(stated))

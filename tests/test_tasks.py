@@ -1,0 +1,367 @@
+"""Tasks and codecs: what is asked, what is written, and that reading gives the answer back."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from residency.catalog import names
+from residency.codec import InternVLCodec, Qwen2VLCodec, size_of
+from residency.errors import DataError, UsageError
+from residency.task import PAPER, Codec, Wording, task, text_of
+from residency.text import normalise, read_label, read_labels, words
+from residency.types import Answer, Box, Markup, Picture, Point, Sample
+
+QWEN, INTERN = Qwen2VLCodec(), InternVLCodec()
+CODECS = pytest.mark.parametrize("codec", [QWEN, INTERN])
+SIZE = (640, 480)
+BLOOD = (
+    "basophil",
+    "immature granulocytes(myelocytes, metamyelocytes and promyelocytes)",
+    "lymphocyte",
+)
+BREAST = ("malignant", "normal, benign", "normal")
+CHEST = ("atelectasis", "effusion", "pleural effusion, left", "hernia")
+
+
+def sample(
+    kind: str, answer: Answer, *, size: tuple[int, int] | None = SIZE, **fields: object
+) -> Sample:
+    """A sample of a task with one image."""
+    picture = Picture(key="p", load=lambda: Image.new("RGB", SIZE), size=size)
+    made = Sample(id="s", dataset="d", task=kind, answer=answer, images=(picture,))
+    return replace(made, **fields)  # type: ignore[arg-type]
+
+
+def said(s: Sample, codec: Codec = QWEN, wording: Wording = PAPER) -> str:
+    return text_of(task(s.task).write(s, codec, wording))
+
+
+def read(text: str, s: Sample, codec: Codec = QWEN) -> Answer | None:
+    return task(s.task).read(text, s, codec)
+
+
+# --- classification
+
+
+def test_the_papers_instruction_and_response() -> None:
+    s = sample(
+        "classification", "pneumonia", options=("normal", "pneumonia"), modality="Chest X-Ray"
+    )
+    ask = task("classification").ask
+    assert ask(s, PAPER) == (
+        "Analyze the given Chest X-Ray image.\nThe possible diagnoses are: normal, pneumonia."
+    )
+    assert said(s) == "pneumonia."
+    section3 = Wording(template="section3")
+    assert ask(s, section3).startswith("Analyze the given Chest X-Ray image for diagnosis. The pos")
+    assert said(s, wording=section3) == "pneumonia"
+    assert ask(s, Wording(list_options=False)) == "Analyze the given Chest X-Ray image."
+    assert ask(replace(s, modality=""), Wording(list_options=False)) == "Analyze the given image."
+    assert ask(replace(s, modality="food image"), Wording(list_options=False)).count("image") == 1
+
+
+def test_chinese_instruction_and_response() -> None:
+    s = sample(
+        "classification", "肺炎", options=("正常", "肺炎"), modality="胸部X线", language="zh"
+    )
+    assert (
+        task("classification").ask(s, PAPER)
+        == "分析给定的胸部X线图像。\n可能的诊断有：正常、肺炎。"
+    )
+    assert said(s) == "肺炎。"
+    assert read("肺炎。", s) == "肺炎"
+    assert read("诊断为肺炎", s) == "肺炎"
+    assert read("不正常", s) is None
+    many = replace(s, answer=("肺炎", "正常"))
+    assert said(many) == "正常、肺炎。"
+    assert read("正常、肺炎。", many) == ("正常", "肺炎")
+    assert said(replace(s, answer=())) == "无异常所见。"
+    assert read("无异常所见。", replace(s, answer=())) == ()
+
+
+@pytest.mark.parametrize("options", [BLOOD, BREAST, CHEST, ("0", "1", "2"), ("+", "-")])
+@pytest.mark.parametrize("template", ["paper", "section3", "category"])
+def test_every_label_reads_back(options: tuple[str, ...], template: str) -> None:
+    for label in options:
+        s = sample("classification", label, options=options)
+        assert read(said(s, wording=Wording(template=template)), s) == label
+
+
+def test_every_label_set_reads_back() -> None:
+    for options in (BLOOD, CHEST):
+        for mask in range(2 ** len(options)):
+            answer = tuple(o for i, o in enumerate(options) if mask >> i & 1)
+            s = sample("classification", answer, options=options)
+            assert read(said(s), s) == answer, answer
+    assert said(sample("classification", (), options=CHEST)) == "No finding."
+    assert "hernia, No finding." in task("classification").ask(
+        sample("classification", (), options=CHEST), PAPER
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("NORMAL", "normal"),
+        ("  ｎｏｒｍａｌ。 ", "normal"),
+        ("Normal, benign.", "normal, benign"),
+        ("The tissue is normal, benign", "normal, benign"),
+        ("The tissue is malignant.", "malignant"),
+        ("abnormal", None),
+        ("non-normal", None),
+        ("normal or malignant", None),
+        ("This is not malignant.", None),
+        ("It isn't normal", None),
+        ("Malignant, as the margin is not smooth", "malignant"),
+        ("unclear", None),
+        ("", None),
+    ],
+)
+def test_reading_never_guesses(text: str, label: str | None) -> None:
+    assert read_label(text, BREAST) == label
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("effusion, atelectasis", ("atelectasis", "effusion")),
+        ("Effusion and hernia.", ("effusion", "hernia")),
+        ("pleural effusion, left; hernia", ("pleural effusion, left", "hernia")),
+        ("effusion, effusion", ("effusion",)),
+        ("effusion, fracture", None),
+        ("an effusion", None),
+        ("effusions", None),
+        ("No findings", ()),
+        ("", None),
+    ],
+)
+def test_label_sets_must_be_consumed(text: str, labels: tuple[str, ...] | None) -> None:
+    assert read_labels(text, CHEST) == labels
+
+
+def test_bad_labels_and_wordings_are_one_line_errors() -> None:
+    s = sample("classification", "cat", options=("dog",))
+    with pytest.raises(DataError, match="outside its options: dog"):
+        said(s)
+    with pytest.raises(DataError, match="without options"):
+        said(replace(s, options=()))
+    for name in names("tasks"):
+        with pytest.raises(UsageError, match="no wording 'papr'"):
+            task(name).ask(s, Wording(template="papr"))
+
+
+# --- every task
+
+
+def cases() -> list[Sample]:
+    """One sample per task and form of answer."""
+    box = Box(name="cell", x1=10.0, y1=20.0, x2=110.5, y2=200.0)
+    other = replace(box, name="platelet", x1=300.0, x2=320.0)
+    point = Point(name="fovea", x=333.3, y=100.0)
+    return [
+        sample("classification", "a", options=("a", "b")),
+        sample("vqa", "no", question="Is it there?", options=("yes", "no")),
+        sample("vqa", "Right Lung", question="Where is it?"),
+        sample("vqa", ("left", "right"), question="Which?", options=("left", "right")),
+        sample("mcq", "a lung", question="Which?", options=("a lung", "a liver", "B")),
+        sample("mcq", "B", question="Which?", options=("a lung", "a liver", "B")),
+        sample("caption", "A red circle."),
+        sample("report", "Findings: none.\nImpression: normal.", modality="CT"),
+        sample("detection", (box,), question="cell"),
+        sample("detection", (box, replace(box, x1=50.0)), question="cell"),
+        sample("detection", (box, other)),
+        sample("detection", (), question="cell"),
+        sample("landmark", (point,), question="fovea"),
+        sample("landmark", (point, replace(point, name="disc", x=0.0))),
+        sample("landmark", (), question="fovea"),
+    ]
+
+
+@CODECS
+@pytest.mark.parametrize("s", cases())
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_reading_a_written_answer_gives_it_back(codec: Codec, s: Sample, language: str) -> None:
+    s = replace(s, language=language)  # type: ignore[arg-type]
+    back = read(said(s, codec), s, codec)
+    if isinstance(s.answer, str) or not s.answer or isinstance(s.answer[0], str):
+        assert back == s.answer
+        return
+    assert isinstance(back, tuple) and len(back) == len(s.answer)
+    half = (SIZE[0] / 2000 + 1e-9, SIZE[1] / 2000 + 1e-9)
+    for got, want in zip(back, s.answer, strict=True):
+        assert type(got) is type(want) and got.name == want.name  # type: ignore[union-attr]
+        for field in {"x1", "y1", "x2", "y2", "x", "y"} & set(type(want).__slots__):  # type: ignore
+            assert abs(getattr(got, field) - getattr(want, field)) <= half["y" in field]
+
+
+@pytest.mark.parametrize("s", cases())
+def test_asking_is_a_pure_function_with_several_wordings(s: Sample) -> None:
+    module = task(s.task)
+    assert module.templates[0] == "paper"
+    for language in ("en", "zh"):
+        told = replace(s, language=language)  # type: ignore[arg-type]
+        asked = [module.ask(told, Wording(template=template)) for template in module.templates]
+        assert asked == [module.ask(told, Wording(template=name)) for name in module.templates]
+        assert all(asked) and "{" not in "".join(asked)
+    if s.task in {"caption", "report", "detection", "landmark", "classification"}:
+        assert len(set(asked)) == len(asked)
+
+
+# --- vqa and mcq
+
+
+def test_vqa_lists_options_unless_the_question_does() -> None:
+    ask = task("vqa").ask
+    s = sample("vqa", "yes", question="Is it large?", options=("yes", "no"))
+    assert ask(s, PAPER) == "Is it large? Answer with one of: yes, no."
+    assert ask(s, Wording(list_options=False)) == "Is it large?"
+    left = replace(s, question="Left or right?", options=("left", "right"), answer="left")
+    assert ask(left, PAPER) == "Left or right?"
+    assert (
+        ask(replace(s, options=()), Wording(template="brief"))
+        == "Is it large? Answer in a few words."
+    )
+
+
+def test_vqa_reads_open_and_closed() -> None:
+    closed = sample("vqa", "no", question="?", options=("yes", "no"))
+    assert read("No.", closed) == "no"
+    assert read("No, there is nothing.", closed) == "no"
+    assert read("It is normal.", closed) is None
+    assert read("I cannot say", closed) is None
+    opened = replace(closed, options=())
+    assert read("  the  Left lung ", opened) == "the Left lung"
+    assert read(" ", opened) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("B", "liver"),
+        ("b.", "liver"),
+        ("(B)", "liver"),
+        ("Ｂ", "liver"),
+        ("B. liver", "liver"),
+        ("(B) liver", "liver"),
+        ("Answer: B", "liver"),
+        ("The answer is (B).", "liver"),
+        ("答案：B", "liver"),
+        ("liver", "liver"),
+        ("It is the liver.", "liver"),
+        ("A large organ", None),
+        ("B. lung", None),
+        ("A or B", None),
+        ("Answer: A. No, answer: B", None),
+        ("E", None),
+        ("", None),
+    ],
+)
+def test_mcq_reads_letters(text: str, answer: str | None) -> None:
+    s = sample("mcq", "liver", question="Which organ?", options=("lung", "liver", "spleen"))
+    assert read(text, s) == answer
+
+
+def test_mcq_asks_with_lines_and_writes_a_letter() -> None:
+    s = sample("mcq", "liver", question="Which organ?", options=("lung", "liver"))
+    assert task("mcq").ask(s, Wording(template="plain")) == "Which organ?\nA. lung\nB. liver"
+    assert said(s) == "B"
+    bare = Wording(list_options=False)
+    assert task("mcq").ask(s, bare) == "Which organ?"
+    assert said(s, wording=bare) == "liver" and read("liver", s) == "liver"
+    with pytest.raises(DataError, match="not among its options"):
+        said(replace(s, answer="kidney"))
+
+
+# --- codecs
+
+
+def test_qwen_form_marks_only_control_text() -> None:
+    box = Box(name="", x1=64.0, y1=48.0, x2=320.0, y2=480.0)
+    parts = QWEN.write_box(box, SIZE)
+    assert text_of(parts) == "<|box_start|>(100,100),(500,1000)<|box_end|>"
+    assert [isinstance(part, Markup) for part in parts] == [True, False, True]
+    named = QWEN.write_box(replace(box, name="<|im_end|>"), SIZE)
+    assert [str(p) for p in named if not isinstance(p, Markup)] == [
+        "<|im_end|>",
+        "(100,100),(500,1000)",
+    ]
+    assert text_of(QWEN.write_point(Point(name="", x=320.0, y=240.0), SIZE)) == (
+        "<|box_start|>(500,500)<|box_end|>"
+    )
+
+
+def test_intern_form() -> None:
+    box = Box(name="cell", x1=64.0, y1=48.0, x2=320.0, y2=480.0)
+    text = text_of(INTERN.write_box(box, SIZE))
+    assert text == "<ref>cell</ref><box>[[100, 100, 500, 1000]]</box>"
+    both = "<ref>cell</ref><box>[[100, 100, 500, 1000], [0,0,10,10]]</box>"
+    assert [b.name for b in INTERN.read_boxes(both, SIZE)] == ["cell", "cell"]
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("<|box_start|>(1,2),(3,4)<|box_end|>", 1),
+        ("<|box_start|> ( 1 , 2 ) , ( 3 , 4 )", 1),
+        ("(1,2),(3,4)(5,6),(7,8)", 2),
+        ("<|box_start|>(1,2),(3,4)<|box_end|><|box_start|>(5,6),(7,", 1),
+        ("(3,4),(1,2)", 0),
+        ("(1,2),(3,1001)", 0),
+        ("(1,2)", 0),
+        ("no box", 0),
+    ],
+)
+def test_qwen_reads_only_well_formed_boxes(text: str, count: int) -> None:
+    assert len(QWEN.read_boxes(text, SIZE)) == count
+
+
+def test_points_are_not_corners_of_boxes() -> None:
+    assert QWEN.read_points("<|box_start|>(1,2),(3,4)<|box_end|>", SIZE) == ()
+    assert len(QWEN.read_points("<|box_start|>(1,2)<|box_end|><|box_start|>(3,4)", SIZE)) == 2
+    assert QWEN.read_points("(1,2000)", SIZE) == ()
+    assert len(INTERN.read_points("<box>[[1, 2]]</box><box>[[3,4", SIZE)) == 1
+
+
+@CODECS
+def test_random_boxes_round_trip_within_half_a_quantum(codec: Codec) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        size = (int(rng.integers(20, 3000)), int(rng.integers(20, 3000)))
+        low, high = rng.uniform(0, 0.49, 2) * size, rng.uniform(0.5, 1, 2) * size
+        box = Box(name="n", x1=low[0], y1=low[1], x2=high[0], y2=high[1])
+        (back,) = codec.read_boxes(text_of(codec.write_box(box, size)), size)
+        error = np.abs([back.x1 - box.x1, back.x2 - box.x2, back.y1 - box.y1, back.y2 - box.y2])
+        assert (error <= np.repeat(size, 2) / 2000 + 1e-9).all()
+
+
+@CODECS
+def test_a_thin_box_keeps_an_area(codec: Codec) -> None:
+    for edge in (0.0, 320.0, 640.0):
+        thin = Box(name="", x1=edge, y1=0.0, x2=edge, y2=1.0)
+        assert len(codec.read_boxes(text_of(codec.write_box(thin, SIZE)), SIZE)) == 1
+
+
+def test_size_comes_from_the_picture_or_its_pixels() -> None:
+    assert size_of(sample("caption", "", size=(3, 4))) == (3, 4)
+    assert size_of(sample("caption", "", size=None)) == SIZE
+    with pytest.raises(DataError, match="no image"):
+        size_of(replace(sample("caption", ""), images=()))
+    with pytest.raises(DataError, match="not a tuple of 2D boxes"):
+        said(sample("detection", "here"))
+    with pytest.raises(DataError, match="not a tuple of points"):
+        said(sample("landmark", "here"))
+
+
+def test_empty_and_unreadable_locations_differ() -> None:
+    s = sample("detection", (), question="cell")
+    assert said(s) == "None." and read("None.", s) == ()
+    assert read("I see one on the left", s) is None
+    assert read("无。", replace(s, language="zh")) == ()
+
+
+def test_normalising_keeps_what_carries_meaning() -> None:
+    assert normalise(" Ｇrade  −1. ") == "grade −1"
+    assert normalise("(B)") == "(b)"
+    assert words("The left-lung, 左肺。") == ["the", "left", "lung", "左", "肺"]
