@@ -1,0 +1,1 @@
+"""Imaging modalities that are painted, one file each; the file name is the registry."""
