@@ -10,17 +10,15 @@ import functools
 import hashlib
 import os
 import re
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL.Image import Image
 
 from residency.catalog import suggest
 from residency.data.images import array_image
+from residency.data.npz import Archive
 from residency.data.rows import Rows
 from residency.dataset import Dataset
 from residency.errors import DataError
@@ -29,7 +27,6 @@ from residency.types import Answer, Picture, Sample
 SIZES = (28, 64, 128, 224)
 SPLITS = ("train", "val", "test")
 SOURCE = "MedMNIST 3.0.2, zenodo.org/records/10519652"
-UNREADABLE = (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -39,281 +36,133 @@ class Flag:
     labels: tuple[str, ...]
     modality: tuple[str, str]
     counts: tuple[int, int, int]
-    md5: tuple[str, str, str, str]
+    md5: tuple[str, ...]
     multi_label: bool = False
     licence: str = "CC BY 4.0"
 
 
 ORGANS = (
-    "bladder",
-    "femur-left",
-    "femur-right",
-    "heart",
-    "kidney-left",
-    "kidney-right",
-    "liver",
-    "lung-left",
-    "lung-right",
-    "pancreas",
-    "spleen",
+    "bladder; femur-left; femur-right; heart; kidney-left; kidney-right; liver; "
+    "lung-left; lung-right; pancreas; spleen"
 )
-FLAGS = {
-    "pathmnist": Flag(
-        (
-            "adipose",
-            "background",
-            "debris",
-            "lymphocytes",
-            "mucus",
-            "smooth muscle",
-            "normal colon mucosa",
-            "cancer-associated stroma",
-            "colorectal adenocarcinoma epithelium",
-        ),
+# Labels in class order; counts of train, val, test; md5 at 28, 64, 128, 224 pixels.
+PUBLISHED: tuple[tuple[str, str, tuple[str, str], tuple[int, int, int], str], ...] = (
+    (
+        "pathmnist",
+        "adipose; background; debris; lymphocytes; mucus; smooth muscle; "
+        "normal colon mucosa; cancer-associated stroma; colorectal adenocarcinoma epithelium",
         ("colon pathology", "结肠病理"),
         (89996, 10004, 7180),
-        (
-            "a8b06965200029087d5bd730944a56c1",
-            "55aa9c1e0525abe5a6b9d8343a507616",
-            "ac42d08fb904d92c244187169d1fd1d9",
-            "2c51a510bcdc9cf8ddb2af93af1eadec",
-        ),
+        "a8b06965200029087d5bd730944a56c1 55aa9c1e0525abe5a6b9d8343a507616 "
+        "ac42d08fb904d92c244187169d1fd1d9 2c51a510bcdc9cf8ddb2af93af1eadec",
     ),
-    "chestmnist": Flag(
-        (
-            "atelectasis",
-            "cardiomegaly",
-            "effusion",
-            "infiltration",
-            "mass",
-            "nodule",
-            "pneumonia",
-            "pneumothorax",
-            "consolidation",
-            "edema",
-            "emphysema",
-            "fibrosis",
-            "pleural",
-            "hernia",
-        ),
+    (
+        "chestmnist",
+        "atelectasis; cardiomegaly; effusion; infiltration; mass; nodule; pneumonia; "
+        "pneumothorax; consolidation; edema; emphysema; fibrosis; pleural; hernia",
         ("chest X-ray", "胸部X光"),
         (78468, 11219, 22433),
-        (
-            "02c8a6516a18b556561a56cbdd36c4a8",
-            "9de6cd0b934ebb5b7426cfba5efbae16",
-            "db107e5590b27930b62dbaf558aebee3",
-            "45bd33e6f06c3e8cdb481c74a89152aa",
-        ),
-        multi_label=True,
+        "02c8a6516a18b556561a56cbdd36c4a8 9de6cd0b934ebb5b7426cfba5efbae16 "
+        "db107e5590b27930b62dbaf558aebee3 45bd33e6f06c3e8cdb481c74a89152aa",
     ),
-    "dermamnist": Flag(
-        (
-            "actinic keratoses and intraepithelial carcinoma",
-            "basal cell carcinoma",
-            "benign keratosis-like lesions",
-            "dermatofibroma",
-            "melanoma",
-            "melanocytic nevi",
-            "vascular lesions",
-        ),
+    (
+        "dermamnist",
+        "actinic keratoses and intraepithelial carcinoma; basal cell carcinoma; "
+        "benign keratosis-like lesions; dermatofibroma; melanoma; melanocytic nevi; "
+        "vascular lesions",
         ("dermatoscope", "皮肤镜"),
         (7007, 1003, 2005),
-        (
-            "0744692d530f8e62ec473284d019b0c7",
-            "b70a2f5635c6199aeaa28c31d7202e1f",
-            "2defd784463fa5243564e855ed717de1",
-            "8974907d8e169bef5f5b96bc506ae45d",
-        ),
-        licence="CC BY-NC 4.0",
+        "0744692d530f8e62ec473284d019b0c7 b70a2f5635c6199aeaa28c31d7202e1f "
+        "2defd784463fa5243564e855ed717de1 8974907d8e169bef5f5b96bc506ae45d",
     ),
-    "octmnist": Flag(
-        ("choroidal neovascularization", "diabetic macular edema", "drusen", "normal"),
+    (
+        "octmnist",
+        "choroidal neovascularization; diabetic macular edema; drusen; normal",
         ("retinal OCT", "视网膜OCT"),
         (97477, 10832, 1000),
-        (
-            "c68d92d5b585d8d81f7112f81e2d0842",
-            "e229e9440236b774d9f0dfef9d07bdaf",
-            "0a97e76651ace45c5d943ee3f65b63ae",
-            "abc493b6d529d5de7569faaef2773ba3",
-        ),
+        "c68d92d5b585d8d81f7112f81e2d0842 e229e9440236b774d9f0dfef9d07bdaf "
+        "0a97e76651ace45c5d943ee3f65b63ae abc493b6d529d5de7569faaef2773ba3",
     ),
-    "pneumoniamnist": Flag(
-        ("normal", "pneumonia"),
+    (
+        "pneumoniamnist",
+        "normal; pneumonia",
         ("chest X-ray", "胸部X光"),
         (4708, 524, 624),
-        (
-            "28209eda62fecd6e6a2d98b1501bb15f",
-            "8f4eceb4ccffa70c672198ea285246c6",
-            "05b46931834c231683c68f40c47b2971",
-            "d6a3c71de1b945ea11211b03746c1fe1",
-        ),
+        "28209eda62fecd6e6a2d98b1501bb15f 8f4eceb4ccffa70c672198ea285246c6 "
+        "05b46931834c231683c68f40c47b2971 d6a3c71de1b945ea11211b03746c1fe1",
     ),
-    "retinamnist": Flag(
-        ("0", "1", "2", "3", "4"),
+    (
+        "retinamnist",
+        "0; 1; 2; 3; 4",
         ("fundus", "眼底"),
         (1080, 120, 400),
-        (
-            "bd4c0672f1bba3e3a89f0e4e876791e4",
-            "afda852cc34dcda56f86ad2b2457dbcc",
-            "e48e916a24454daf90583d4e6efb1a18",
-            "eae7e3b6f3fcbda4ae613ebdcbe35348",
-        ),
+        "bd4c0672f1bba3e3a89f0e4e876791e4 afda852cc34dcda56f86ad2b2457dbcc "
+        "e48e916a24454daf90583d4e6efb1a18 eae7e3b6f3fcbda4ae613ebdcbe35348",
     ),
-    "breastmnist": Flag(
-        ("malignant", "normal, benign"),
+    (
+        "breastmnist",
+        "malignant; normal, benign",
         ("breast ultrasound", "乳腺超声"),
         (546, 78, 156),
-        (
-            "750601b1f35ba3300ea97c75c52ff8f6",
-            "742edef2a1fd1524b2efff4bd7ba9364",
-            "363e4b3f8d712e9b5de15470a2aaadf1",
-            "b56378a6eefa9fed602bb16d192d4c8b",
-        ),
+        "750601b1f35ba3300ea97c75c52ff8f6 742edef2a1fd1524b2efff4bd7ba9364 "
+        "363e4b3f8d712e9b5de15470a2aaadf1 b56378a6eefa9fed602bb16d192d4c8b",
     ),
-    "bloodmnist": Flag(
-        (
-            "basophil",
-            "eosinophil",
-            "erythroblast",
-            "immature granulocytes(myelocytes, metamyelocytes and promyelocytes)",
-            "lymphocyte",
-            "monocyte",
-            "neutrophil",
-            "platelet",
-        ),
+    (
+        "bloodmnist",
+        "basophil; eosinophil; erythroblast; "
+        "immature granulocytes(myelocytes, metamyelocytes and promyelocytes); lymphocyte; "
+        "monocyte; neutrophil; platelet",
         ("blood cell microscope", "血细胞显微"),
         (11959, 1712, 3421),
-        (
-            "7053d0359d879ad8a5505303e11de1dc",
-            "2b94928a2ae4916078ca51e05b6b800b",
-            "adace1e0ed228fccda1f39692059dd4c",
-            "b718ff6835fcbdb22ba9eacccd7b2601",
-        ),
+        "7053d0359d879ad8a5505303e11de1dc 2b94928a2ae4916078ca51e05b6b800b "
+        "adace1e0ed228fccda1f39692059dd4c b718ff6835fcbdb22ba9eacccd7b2601",
     ),
-    "tissuemnist": Flag(
-        (
-            "Collecting Duct, Connecting Tubule",
-            "Distal Convoluted Tubule",
-            "Glomerular endothelial cells",
-            "Interstitial endothelial cells",
-            "Leukocytes",
-            "Podocytes",
-            "Proximal Tubule Segments",
-            "Thick Ascending Limb",
-        ),
+    (
+        "tissuemnist",
+        "Collecting Duct, Connecting Tubule; Distal Convoluted Tubule; "
+        "Glomerular endothelial cells; Interstitial endothelial cells; Leukocytes; "
+        "Podocytes; Proximal Tubule Segments; Thick Ascending Limb",
         ("kidney cortex microscope", "肾皮质显微"),
         (165466, 23640, 47280),
-        (
-            "ebe78ee8b05294063de985d821c1c34b",
-            "123ece2eba09d0aa5d698fda57103344",
-            "61b955355d7425a89687b06cca3ce0c2",
-            "b077128c4a949f0a4eb01517f9037b9c",
-        ),
+        "ebe78ee8b05294063de985d821c1c34b 123ece2eba09d0aa5d698fda57103344 "
+        "61b955355d7425a89687b06cca3ce0c2 b077128c4a949f0a4eb01517f9037b9c",
     ),
-    "organamnist": Flag(
+    (
+        "organamnist",
         ORGANS,
         ("abdominal CT", "腹部CT"),
         (34561, 6491, 17778),
-        (
-            "68e3f8846a6bd62f0c9bf841c0d9eacc",
-            "2dcccc29b88e6da5a01161ef20cda288",
-            "eeae80d0a227a8d099027e1b3cfd3b60",
-            "50747347e05c87dd3aaf92c49f9f3170",
-        ),
+        "68e3f8846a6bd62f0c9bf841c0d9eacc 2dcccc29b88e6da5a01161ef20cda288 "
+        "eeae80d0a227a8d099027e1b3cfd3b60 50747347e05c87dd3aaf92c49f9f3170",
     ),
-    "organcmnist": Flag(
+    (
+        "organcmnist",
         ORGANS,
         ("abdominal CT", "腹部CT"),
         (12975, 2392, 8216),
-        (
-            "b9ceb9546e10131b32923c5bbeaea2b1",
-            "3ce34a8724ea6f548e6db4744d03b6a9",
-            "773c1f009daa3fe5d9a2a201b2a7ed94",
-            "050f5e875dc056f6768abf94ec9995d1",
-        ),
+        "b9ceb9546e10131b32923c5bbeaea2b1 3ce34a8724ea6f548e6db4744d03b6a9 "
+        "773c1f009daa3fe5d9a2a201b2a7ed94 050f5e875dc056f6768abf94ec9995d1",
     ),
-    "organsmnist": Flag(
+    (
+        "organsmnist",
         ORGANS,
         ("abdominal CT", "腹部CT"),
         (13932, 2452, 8827),
-        (
-            "9ab87b696fb54e2a387ebe992d6ed5f1",
-            "53a6d115339d874c25e309a994ff46d3",
-            "ded0c5fa01a95dc4978b956f613e9b8e",
-            "b354719e553fbbb2513d5533f52a4cb1",
-        ),
+        "9ab87b696fb54e2a387ebe992d6ed5f1 53a6d115339d874c25e309a994ff46d3 "
+        "ded0c5fa01a95dc4978b956f613e9b8e b354719e553fbbb2513d5533f52a4cb1",
     ),
+)
+FLAGS = {
+    name: Flag(
+        labels=tuple(labels.split("; ")),
+        modality=modality,
+        counts=counts,
+        md5=tuple(md5.split()),
+        multi_label=name == "chestmnist",
+        licence="CC BY-NC 4.0" if name == "dermamnist" else "CC BY 4.0",
+    )
+    for name, labels, modality, counts, md5 in PUBLISHED
 }
-
-
-class Archive:
-    """The arrays of one `.npz`, each inflated when first asked for and then kept.
-
-    A copy sent to another process carries the path alone: the file is read once there.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._arrays: dict[str, np.ndarray] = {}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _archive, (self.path,)
-
-    def names(self) -> set[str]:
-        """The arrays in the file.
-
-        Raises:
-            DataError: not a whole zip file.
-        """
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                return {name.removesuffix(".npy") for name in archive.namelist()}
-        except UNREADABLE:
-            raise DataError(
-                f"{self.path.name} is not a whole npz file ({self.path.stat().st_size} bytes): "
-                "truncated, or another format. Copy or download it again."
-            ) from None
-
-    def header(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        """Shape and dtype of an array, read without inflating it."""
-        try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(f"{name}.npy") as member:
-                major, _ = np.lib.format.read_magic(member)
-                read = np.lib.format.read_array_header_1_0
-                shape, _, dtype = (read if major == 1 else np.lib.format.read_array_header_2_0)(
-                    member
-                )
-                size = archive.getinfo(f"{name}.npy").file_size
-        except UNREADABLE as error:
-            raise self._unreadable(name, error) from None
-        if dtype.hasobject or size < int(np.prod(shape, dtype=np.int64)) * dtype.itemsize:
-            raise DataError(
-                f"{self.path.name}: array {name!r} holds Python objects or is shorter than its "
-                "header says. Only plain numeric arrays are read; download the file again."
-            )
-        return shape, dtype
-
-    def array(self, name: str) -> np.ndarray:
-        """One array, never unpickled."""
-        if name not in self._arrays:
-            try:
-                with np.load(self.path, allow_pickle=False) as archive:
-                    self._arrays[name] = archive[name]
-            except (*UNREADABLE, KeyError) as error:
-                raise self._unreadable(name, error) from None
-        return self._arrays[name]
-
-    def _unreadable(self, name: str, error: Exception) -> DataError:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return DataError(
-            f"{self.path.name}: array {name!r} cannot be read ({reason}). Download the file again."
-        )
-
-
-@functools.lru_cache(maxsize=len(FLAGS))
-def _archive(path: Path) -> Archive:
-    """The one archive of a path in a receiving process, whatever number of samples arrive."""
-    return Archive(path)
 
 
 def recognises(path: Path) -> bool:
