@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from residency.catalog import find, names, suggest
 from residency.errors import DataError, UsageError
@@ -43,6 +43,7 @@ class Dataset:
         return self.splits[name]
 
 
+@runtime_checkable
 class Reader(Protocol):
     """What every module in `residency.datasets` provides."""
 

@@ -1,13 +1,14 @@
 """What a metric is: a named, exactly defined number computed from predictions."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from residency.types import Prediction
 
 
+@runtime_checkable
 class Metric(Protocol):
     """What every module in `residency.metrics` provides (module-level).
 
