@@ -1,0 +1,260 @@
+"""The general world as a data set: seven skills asked about procedural pictures.
+
+Every sample follows from its split's seed and its index. `attributes` name the skill, the kind of
+fact and the accuracy that uniform guessing reaches (`chance`; 0 for boxes, points, captions).
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import overload
+
+from residency.data import common_words
+from residency.data import wordings_general as wordings
+from residency.data.facts_general import OPPOSITE, Fact, draw_fact, name
+from residency.data.wordings_general import say
+from residency.dataset import Dataset
+from residency.errors import UsageError
+from residency.phantoms import general as world
+from residency.phantoms.general import Scene
+from residency.types import Box, Language, Picture, Point, Sample
+
+SKILLS = ("open", "yes_no", "mcq", "choose", "describe", "box", "point")
+SIZES = {"train": 400_000, "val": 1_000, "test": 4_000}
+_SEEDS = {"train": 1, "val": 2, "test": 3}
+_TRAIN_WEIGHTS = {
+    "open": 20, "yes_no": 15, "mcq": 15, "choose": 15, "describe": 8, "box": 16, "point": 11,
+}  # fmt: skip
+_TASKS = {"open": "vqa", "yes_no": "vqa", "choose": "vqa", "describe": "caption"} | {
+    "mcq": "mcq", "box": "detection", "point": "landmark",
+}  # fmt: skip
+_CHINESE_SHARE = 0.15
+
+
+class Draws(Sequence[Sample]):
+    """The samples of one split, made when indexed; `skills` in turn, or by weight in training."""
+
+    def __init__(self, split: str, skills: tuple[str, ...]) -> None:
+        self.split = split
+        self.skills = skills
+
+    def __len__(self) -> int:
+        return SIZES[self.split]
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"Sample {index} of {len(self)} in general/{self.split}.")
+        index %= len(self)
+        seed = _SEEDS[self.split]
+        rng = Random(seed * 1_000_003 + index * 7_919_117)
+        if self.split == "train":
+            skill = rng.choices(self.skills, [_TRAIN_WEIGHTS[name] for name in self.skills])[0]
+        else:
+            skill = self.skills[index % len(self.skills)]
+        language: Language = "zh" if rng.random() < _CHINESE_SHARE else "en"
+        return _sample(rng, f"general/{seed}/{index}", skill, language)
+
+
+def recognises(path: Path) -> bool:
+    """No file holds this world."""
+    return False
+
+
+def load(where: str) -> Dataset:
+    """Open the world; `where` names skills joined by `+`, '' means all of them.
+
+    Raises:
+        UsageError: a skill that does not exist.
+    """
+    skills = tuple(where.split("+")) if where else SKILLS
+    if unknown := [name for name in skills if name not in SKILLS]:
+        raise UsageError(
+            f"Data set 'general' has no skills {unknown}; it has: {', '.join(SKILLS)}."
+        )
+    splits = {split: Draws(split, skills) for split in SIZES}
+    content = hashlib.sha256()
+    for split in splits.values():
+        for sample in split[:6]:
+            content.update(repr((sample.id, sample.question, sample.answer)).encode())
+            content.update(sample.images[0].load().tobytes())
+    return Dataset(
+        name="general",
+        splits=splits,
+        modality={"en": "picture", "zh": "图片"},
+        digest=content.hexdigest(),
+        source="procedural: residency.phantoms.general",
+        licence="Apache-2.0",
+    )
+
+
+def chance(sample: Sample) -> float:
+    """The accuracy of guessing uniformly among what the question leaves possible."""
+    return float(sample.attributes["chance"])
+
+
+def texts(count: int) -> Iterator[str]:
+    """What a tokenizer learns from: common words, then the texts of `count` training samples."""
+    yield from common_words.texts()
+    for sample in Draws("train", SKILLS)[:count]:
+        yield sample.question
+        yield from (sample.answer,) if isinstance(sample.answer, str) else ()
+        yield from sample.options
+
+
+def _sample(rng: Random, key: str, skill: str, language: Language) -> Sample:
+    if skill in ("box", "point"):
+        scene, kind, question, answer = _grounding(rng, skill, language)
+        options, likely = (), 0.0
+    elif skill == "describe":
+        scene = world.draw(rng, rng.choices(world.KINDS, (10, 1, 1, 1, 1, 2))[0])
+        kind, question = scene.kind, rng.choice(wordings.DESCRIBE[language])
+        answer, options, likely = _caption(scene, language), (), 0.0
+    else:
+        scene, fact = draw_fact(rng, skill)
+        kind = fact.kind
+        question, answer, options = _ASK[skill](rng, fact, language)
+        likely = 1 / len(options or fact.pool)
+    return Sample(
+        id=key,
+        dataset="general",
+        task=_TASKS[skill],
+        answer=answer,
+        images=(Picture(key=key, load=partial(world.render, scene)),),
+        question=question,
+        options=options,
+        modality=say("picture", language) if language == "en" else "图片",
+        attributes={"skill": skill, "kind": kind, "chance": f"{likely:.6f}"},
+        language=language,
+    )
+
+
+def _said(rng: Random, fact: Fact, language: Language) -> str:
+    template = rng.choice(wordings.QUESTIONS[fact.kind][language])
+    return template.format(it=say(fact.it, language), other=say(fact.other, language))
+
+
+def _open(rng: Random, fact: Fact, language: Language) -> tuple[str, str, tuple[str, ...]]:
+    return _said(rng, fact, language), say(fact.answer, language), ()
+
+
+def _yes_no(rng: Random, fact: Fact, language: Language) -> tuple[str, str, tuple[str, ...]]:
+    """A claim that is true half of the time; a direction is only swapped for the opposite one."""
+    true = rng.random() < 0.5
+    value = fact.answer
+    if not true and fact.kind in ("relation", "half"):
+        value = OPPOSITE[fact.answer]
+    elif not true:
+        value = rng.choice([other for other in fact.pool if other != fact.answer])
+    template = rng.choice(wordings.CLAIMS[fact.kind][language])
+    said = say(value, language)
+    if fact.kind == "relation" and language == "en" and value in ("left", "right"):
+        said = f"{value} of"
+    if fact.kind == "which" and language == "en":
+        said = wordings.article(value)
+    question = template.format(
+        it=say(fact.it, language), other=say(fact.other, language), value=said
+    )
+    yes, no = say("yes", language), say("no", language)
+    return question, yes if true else no, (yes, no)
+
+
+def _options(rng: Random, fact: Fact, most: int) -> list[str]:
+    """The answer and at least one other member of the pool, in random order."""
+    wrong = [other for other in fact.pool if other != fact.answer]
+    chosen = rng.sample(wrong, rng.randint(1, min(most - 1, len(wrong))))
+    return rng.sample([fact.answer, *chosen], len(chosen) + 1)
+
+
+def _mcq(rng: Random, fact: Fact, language: Language) -> tuple[str, str, tuple[str, ...]]:
+    options = tuple(say(option, language) for option in _options(rng, fact, 5))
+    return _said(rng, fact, language), say(fact.answer, language), options
+
+
+def _choose(rng: Random, fact: Fact, language: Language) -> tuple[str, str, tuple[str, ...]]:
+    """A list inside the question; now and then the answers stand behind arbitrary code words."""
+    if rng.random() < 0.1:
+        return _coded(rng, fact, language)
+    items = _options(rng, fact, 12)
+    if rng.random() < 0.5:
+        items.sort(key=fact.pool.index)
+    options = tuple(say(item, language) for item in items)
+    forms = wordings.ANALYSES if fact.evident and rng.random() < 0.5 else wordings.CHOICES
+    question = rng.choice(forms[language]).format(
+        question=_said(rng, fact, language), list=wordings.COMMA[language].join(options)
+    )
+    return question, say(fact.answer, language), options
+
+
+def _coded(rng: Random, fact: Fact, language: Language) -> tuple[str, str, tuple[str, ...]]:
+    wrong = rng.choice([other for other in fact.pool if other != fact.answer])
+    values = rng.sample([fact.answer, wrong], 2)
+    codes = tuple(rng.sample(common_words.CODES, 2))
+    question = wordings.CODES[language].format(
+        question=_said(rng, fact, language),
+        first=say(values[0], language),
+        second=say(values[1], language),
+        code=codes[0],
+        other=codes[1],
+    )
+    return question, codes[values.index(fact.answer)], codes
+
+
+_ASK: Mapping[str, Callable[[Random, Fact, Language], tuple[str, str, tuple[str, ...]]]] = {
+    "open": _open,
+    "yes_no": _yes_no,
+    "mcq": _mcq,
+    "choose": _choose,
+}
+
+
+def _caption(scene: Scene, language: Language) -> str:
+    if scene.kind == "objects":
+        things = sorted(scene.things, key=lambda thing: thing.box)
+        return wordings.enumerate_phrases(
+            [
+                f"{t.size} {t.colour} {t.texture} {t.shape}"
+                if t.texture != "plain"
+                else f"{t.size} {t.colour} {t.shape}"
+                for t in things
+            ],
+            language,
+        )
+    kind = "spot" if scene.kind == "spots" and len(scene.things) == 1 else scene.kind
+    known = {key: say(value, language) for key, value in scene.facts.items()}
+    caption = wordings.CAPTIONS[kind][language].format(count=len(scene.things), **known)
+    return (
+        caption.replace("1 bright spots", "a bright spot").replace(
+            "1 " + known["hue"] + " dots", wordings.article(known["hue"] + " dot")
+        )
+        if language == "en"
+        else caption
+    )
+
+
+def _grounding(
+    rng: Random, skill: str, language: Language
+) -> tuple[Scene, str, str, tuple[Box, ...] | tuple[Point, ...]]:
+    """A phrase and what it denotes: one thing, or now and then every object, from left to right."""
+    about = "spots" if rng.random() < 0.2 else "objects"
+    number = 1 if about == "spots" else rng.choice((1, 1, 1, 2, 2, 3))
+    scene = world.draw(rng, about, number)
+    things = [rng.choice(scene.things)]
+    kind = about
+    phrase = say(name(rng, things[0], scene), language)
+    if number == 2 and rng.random() < 0.3:
+        things, kind = sorted(scene.things, key=lambda thing: thing.box), "all objects"
+        phrase = say("object", language)
+    if skill == "point":
+        points = tuple(Point(name=phrase, x=t.centre[0], y=t.centre[1]) for t in things)
+        return scene, kind, phrase, points
+    boxes = [t.box for t in things]
+    named = tuple(Box(name=phrase, x1=a, y1=b, x2=c, y2=d) for a, b, c, d in boxes)
+    return scene, kind, phrase, named
