@@ -64,7 +64,7 @@ def task(name: str) -> Task:
     Raises:
         UsageError: no such task.
     """
-    found: Task = find("tasks", name)  # type: ignore[assignment]
+    found: Task = find("tasks", name)
     return found
 
 

@@ -144,7 +144,7 @@ class View:
     @property
     def name(self) -> str:
         """The name in results: plain, or the departures from plain joined by `+`."""
-        departures = [self.image] if self.image != "own" else []
+        departures: list[str] = [self.image] if self.image != "own" else []
         departures += ["proxy"] if self.instruction == "proxy" else []
         departures += ["exemplar"] if self.exemplar else []
         return "+".join(departures) or "plain"
