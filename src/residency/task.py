@@ -1,4 +1,4 @@
-"""What a task is: how to ask, how to write an answer as text, how to read one back, how to score it."""
+"""What a task is: how to ask, write an answer as text, read one back and score it."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -9,15 +9,23 @@ from residency.types import Answer, Box, Part, Point, Sample
 
 @runtime_checkable
 class Codec(Protocol):
-    """A model family's convention for boxes and points in text; `size` is (width, height) in pixels."""
+    """A model family's spelling of boxes and points; `size` is (width, height) in pixels."""
 
-    def write_box(self, box: Box, size: tuple[int, int]) -> tuple[Part, ...]: ...
+    def write_box(self, box: Box, size: tuple[int, int]) -> tuple[Part, ...]:
+        """The box as text; a name of '' is left out."""
+        ...
 
-    def read_boxes(self, text: str, size: tuple[int, int]) -> tuple[Box, ...]: ...
+    def read_boxes(self, text: str, size: tuple[int, int]) -> tuple[Box, ...]:
+        """Every well-formed box, in reading order; '' where no name is stated."""
+        ...
 
-    def write_point(self, point: Point, size: tuple[int, int]) -> tuple[Part, ...]: ...
+    def write_point(self, point: Point, size: tuple[int, int]) -> tuple[Part, ...]:
+        """The point as text; a name of '' is left out."""
+        ...
 
-    def read_points(self, text: str, size: tuple[int, int]) -> tuple[Point, ...]: ...
+    def read_points(self, text: str, size: tuple[int, int]) -> tuple[Point, ...]:
+        """Every well-formed point, in reading order; '' where no name is stated."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +33,7 @@ class Wording:
     """How an instruction is put; a value of a task, per language.
 
     `template` names one of the task's templates ("paper" is canonical); `list_options` says whether
-    the closed answers are named in the instruction (VITask's incomplete instruction leaves them out).
+    the instruction names the closed answers (VITask's incomplete instruction leaves them out).
     """
 
     template: str = "paper"

@@ -211,8 +211,8 @@ class Batch:
     """The same responses, read under every view that the objective asked for.
 
     `pixels` are the processor's tensors for the distinct images of the batch (empty when no view
-    shows one); `expert_pixels` are the distinct images that fill an exemplar slot, as the expert sees
-    them. `dropped` and `shrunk` name the samples that the length policy touched.
+    shows one); `expert_pixels` are the distinct images that fill an exemplar slot, as the expert
+    sees them. `dropped` and `shrunk` name the samples that the length policy touched.
     """
 
     prompts: Mapping[View, Prompt]
