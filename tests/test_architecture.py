@@ -100,6 +100,14 @@ def test_every_module_opens_with_what_it_is_for():
         assert docstring.split("\n")[0].strip(), f"{path} has no opening sentence"
 
 
+def test_contracts_can_be_checked_at_run_time():
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and "Protocol" in map(ast.unparse, node.bases):
+                decorators = [ast.unparse(one) for one in node.decorator_list]
+                assert "runtime_checkable" in decorators, f"{path}: {node.name}"
+
+
 def test_no_machine_is_mentioned():
     pattern = re.compile(r"/(?:home|root|work|Users|mnt|opt)/|shared/(?:data|design|papers)")
     for path in SOURCES:

@@ -1,4 +1,4 @@
-"""Every entry of a collection keeps the contract of its collection; the file name is the registry."""
+"""Every entry of a collection keeps its contract; the file name is the registry."""
 
 import inspect
 
@@ -12,11 +12,9 @@ from residency.parameters import parameters
 COMMON_KEYS = ("base", "data", "out", "seed", "limit", "baselines")
 
 
-def entries(collection: str) -> list:
-    return [
-        pytest.param(catalog.find(collection, name), id=f"{collection}.{name}")
-        for name in catalog.names(collection)
-    ]
+def entries(collection: str):
+    """Run a test once for every entry; a broken entry fails alone."""
+    return pytest.mark.parametrize("name", catalog.names(collection))
 
 
 def takes(function, *expected: str) -> None:
@@ -24,8 +22,9 @@ def takes(function, *expected: str) -> None:
     inspect.signature(function).bind(*expected)
 
 
-@pytest.mark.parametrize("module", entries("datasets"))
-def test_a_dataset_module_recognises_and_loads(module, tmp_path):
+@entries("datasets")
+def test_a_dataset_module_recognises_and_loads(name, tmp_path):
+    module = catalog.find("datasets", name)
     assert not module.recognises(tmp_path), "an empty folder has no layout"
     unknown = tmp_path / "something.bin"
     unknown.write_bytes(b"\x00\x01")
@@ -34,8 +33,9 @@ def test_a_dataset_module_recognises_and_loads(module, tmp_path):
     assert inspect.signature(module.load).return_annotation in (Dataset, "Dataset")
 
 
-@pytest.mark.parametrize("module", entries("tasks"))
-def test_a_task_module_asks_writes_and_reads(module):
+@entries("tasks")
+def test_a_task_module_asks_writes_and_reads(name):
+    module = catalog.find("tasks", name)
     takes(module.ask, "sample", "wording")
     takes(module.write, "sample", "codec")
     takes(module.read, "text", "sample", "codec")
@@ -44,23 +44,26 @@ def test_a_task_module_asks_writes_and_reads(module):
     assert module.metrics
 
 
-@pytest.mark.parametrize("module", entries("metrics"))
-def test_a_metric_module_has_an_id_and_two_functions(module):
+@entries("metrics")
+def test_a_metric_module_has_an_id_and_two_functions(name):
+    module = catalog.find("metrics", name)
     assert isinstance(module.id, str) and module.id.partition("@")[0]
     assert isinstance(module.higher_is_better, bool)
     takes(module.prepare, "predictions", "labels")
     takes(module.value, "statistics", "weights")
 
 
-@pytest.mark.parametrize("module", entries("backbones"))
-def test_a_backbone_module_names_its_family(module):
+@entries("backbones")
+def test_a_backbone_module_names_its_family(name):
+    module = catalog.find("backbones", name)
     assert module.model_types
-    for name in ("prefixes", "slots", "pixels", "span", "features"):
-        assert callable(getattr(module, name)), name
+    for function in ("prefixes", "slots", "pixels", "span", "features"):
+        assert callable(getattr(module, function)), function
 
 
-@pytest.mark.parametrize("module", entries("objectives"))
-def test_an_objective_module_defines_one(module):
+@entries("objectives")
+def test_an_objective_module_defines_one(name):
+    module = catalog.find("objectives", name)
     own = [
         value
         for value in vars(module).values()
@@ -69,8 +72,9 @@ def test_an_objective_module_defines_one(module):
     assert any(hasattr(value, "views") and "__call__" in vars(value) for value in own)
 
 
-@pytest.mark.parametrize("module", entries("recipes"))
-def test_a_recipe_module_has_the_common_keys(module):
+@entries("recipes")
+def test_a_recipe_module_has_the_common_keys(name):
+    module = catalog.find("recipes", name)
     known = parameters(module.recipe)
     positional = [p for p in inspect.signature(module.recipe).parameters if p not in known]
     assert not positional, "every parameter of a recipe is keyword-only"
