@@ -70,7 +70,8 @@ def draw_fact(rng: Random, skill: str) -> tuple[Scene, Fact]:
         grey = False if kind in ("colour", "hue") else grey
         scene = world.draw(rng, about, number, grey)
         fact = _about_things(rng, scene, kind) if scene.things else _about_whole(scene, kind)
-        if fact:
+        # Without a list, a textured thing could as well be named by its colour.
+        if fact and not (skill == "open" and fact.pool[0] in TEXTURED):
             return scene, fact
 
 
@@ -86,7 +87,6 @@ def _about_whole(scene: Scene, kind: str) -> Fact | None:
 def _about_things(rng: Random, scene: Scene, kind: str) -> Fact | None:
     """A fact about objects, dots or spots; None where this scene has no unambiguous one."""
     thing = rng.choice(scene.things)
-    alone = len(scene.things) == 1
     if kind in ("palette", "tone"):
         return Fact(kind=kind, answer=scene.facts[kind], pool=_PLAIN_POOLS[kind], it="spot")
     if kind == "hue":
@@ -104,33 +104,37 @@ def _about_things(rng: Random, scene: Scene, kind: str) -> Fact | None:
         return _relation(rng, thing, rng.choice([t for t in scene.things if t is not thing]), scene)
     if kind == "which":
         return _which(rng, thing, scene)
+    return _attribute(rng, thing, scene, kind)
+
+
+def _attribute(rng: Random, thing: Thing, scene: Scene, kind: str) -> Fact | None:
+    """Colour, shape, texture or size of one thing; small things have no visible texture."""
     if kind == "texture" and thing.size == "small":
         return None
+    alone = len(scene.things) == 1
     pool = {"colour": world.COLOURS, "shape": world.SHAPES, "texture": world.TEXTURES}.get(
         kind, world.SIZES
     )
-    it = name(rng, thing, scene) if kind in ("texture", "size") else ""
+    it = name(rng, thing, scene, kind != "texture") if kind in ("texture", "size") else ""
     if kind == "colour" and sum(t.shape == thing.shape for t in scene.things) == 1:
         it = "object" if alone and rng.random() < 0.3 else thing.shape
     if kind == "shape" and sum(t.colour == thing.colour for t in scene.things) == 1:
         it = "object" if alone and rng.random() < 0.5 else f"{thing.colour} object"
+    if not it:
+        return None
     evident = alone and kind != "size"
-    return (
-        Fact(kind=kind, answer=getattr(thing, kind), pool=pool, it=it, evident=evident)
-        if it
-        else None
-    )
+    return Fact(kind=kind, answer=getattr(thing, kind), pool=pool, it=it, evident=evident)
 
 
-def name(rng: Random, thing: Thing, scene: Scene) -> str:
-    """A phrase that picks this thing out of the scene."""
+def name(rng: Random, thing: Thing, scene: Scene, textured: bool = True) -> str:
+    """A phrase that picks this thing out of the scene, maybe by its texture."""
     if scene.kind == "spots":
         return f"{scene.facts['tone']} spot"
     alike = [t for t in scene.things if t.shape == thing.shape]
     if len(alike) == 1 and rng.random() < 0.4:
         return thing.shape
-    textured = [t for t in alike if t.texture == thing.texture]
-    if thing.texture != "plain" and len(textured) == 1 and rng.random() < 0.3:
+    twins = [t for t in alike if t.texture == thing.texture]
+    if textured and thing.texture != "plain" and len(twins) == 1 and rng.random() < 0.3:
         return f"{thing.texture} {thing.shape}"
     return f"{thing.colour} {thing.shape}"
 

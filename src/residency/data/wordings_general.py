@@ -183,6 +183,7 @@ DESCRIBE: Mapping[Language, Sequence[str]] = {
 }
 CAPTIONS: Mapping[str, Mapping[Language, str]] = {
     "dots": {"en": "{count} {hue} dots", "zh": "{count}个{hue}圆点"},
+    "dot": {"en": "one {hue} dot", "zh": "一个{hue}圆点"},
     "spots": {"en": "{count} {tone} spots", "zh": "{count}个{tone}斑点"},
     "spot": {"en": "a {tone} spot at the {place}", "zh": "{place}有一个{tone}斑点"},
     "lines": {

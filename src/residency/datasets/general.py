@@ -19,7 +19,8 @@ from residency.dataset import Dataset
 from residency.errors import UsageError
 from residency.phantoms import general as world
 from residency.phantoms.general import Scene
-from residency.types import Box, Language, Picture, Point, Sample
+from residency.phantoms.general_paint import render
+from residency.types import Answer, Box, Language, Picture, Point, Sample
 
 SKILLS = ("open", "yes_no", "mcq", "choose", "describe", "box", "point")
 SIZES = {"train": 400_000, "val": 1_000, "test": 4_000}
@@ -110,13 +111,15 @@ def texts(count: int) -> Iterator[str]:
 
 
 def _sample(rng: Random, key: str, skill: str, language: Language) -> Sample:
+    answer: Answer
+    options: tuple[str, ...] = ()
+    likely = 0.0
     if skill in ("box", "point"):
         scene, kind, question, answer = _grounding(rng, skill, language)
-        options, likely = (), 0.0
     elif skill == "describe":
         scene = world.draw(rng, rng.choices(world.KINDS, (10, 1, 1, 1, 1, 2))[0])
         kind, question = scene.kind, rng.choice(wordings.DESCRIBE[language])
-        answer, options, likely = _caption(scene, language), (), 0.0
+        answer = _caption(scene, language)
     else:
         scene, fact = draw_fact(rng, skill)
         kind = fact.kind
@@ -127,7 +130,7 @@ def _sample(rng: Random, key: str, skill: str, language: Language) -> Sample:
         dataset="general",
         task=_TASKS[skill],
         answer=answer,
-        images=(Picture(key=key, load=partial(world.render, scene)),),
+        images=(Picture(key=key, load=partial(render, scene)),),
         question=question,
         options=options,
         modality=say("picture", language) if language == "en" else "图片",
@@ -216,27 +219,14 @@ _ASK: Mapping[str, Callable[[Random, Fact, Language], tuple[str, str, tuple[str,
 
 
 def _caption(scene: Scene, language: Language) -> str:
+    """One sentence that names every object from left to right, or what the whole picture shows."""
     if scene.kind == "objects":
         things = sorted(scene.things, key=lambda thing: thing.box)
-        return wordings.enumerate_phrases(
-            [
-                f"{t.size} {t.colour} {t.texture} {t.shape}"
-                if t.texture != "plain"
-                else f"{t.size} {t.colour} {t.shape}"
-                for t in things
-            ],
-            language,
-        )
-    kind = "spot" if scene.kind == "spots" and len(scene.things) == 1 else scene.kind
+        phrases = [f"{t.size} {t.colour} {t.texture} {t.shape}" for t in things]
+        return wordings.enumerate_phrases([p.replace(" plain", "") for p in phrases], language)
+    kind = scene.kind[:-1] if len(scene.things) == 1 else scene.kind
     known = {key: say(value, language) for key, value in scene.facts.items()}
-    caption = wordings.CAPTIONS[kind][language].format(count=len(scene.things), **known)
-    return (
-        caption.replace("1 bright spots", "a bright spot").replace(
-            "1 " + known["hue"] + " dots", wordings.article(known["hue"] + " dot")
-        )
-        if language == "en"
-        else caption
-    )
+    return wordings.CAPTIONS[kind][language].format(count=len(scene.things), **known)
 
 
 def _grounding(

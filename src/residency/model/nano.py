@@ -1,12 +1,12 @@
-"""Nano: a Qwen2-VL of a few million parameters with its own tokenizer and processor, from nothing."""
+"""Nano: a Qwen2-VL of a few million parameters, its tokenizer and its processor, from nothing."""
 
 import copy
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-import torch
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
@@ -24,12 +24,21 @@ from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 from residency.errors import UsageError
 
 # Qwen2-VL's names, in Qwen2-VL's order.
-SPECIAL = tuple(
-    f"<|{name}|>"
-    for name in (
-        "endoftext im_start im_end object_ref_start object_ref_end box_start box_end quad_start "
-        "quad_end vision_start vision_end vision_pad image_pad video_pad"
-    ).split()
+SPECIAL = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|object_ref_start|>",
+    "<|object_ref_end|>",
+    "<|box_start|>",
+    "<|box_end|>",
+    "<|quad_start|>",
+    "<|quad_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
 )
 PATCH, MERGE, FRAMES = 12, 2, 2
 IMAGE_PIXELS = 96 * 96  # every image is brought to about this area: 64 patches, 16 tokens
@@ -99,7 +108,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048) -> Qwen2Tokeni
     vocab |= {name: len(vocab) + i for i, name in enumerate(SPECIAL)}
     return Qwen2Tokenizer(
         vocab=vocab,
-        merges=[tuple(pair) for pair in learned["merges"]],
+        merges=[tuple(pair) for pair in learned["merges"]],  # type: ignore[misc]
         additional_special_tokens=list(SPECIAL[1:]),
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
@@ -135,7 +144,7 @@ def processor(tokenizer: PreTrainedTokenizerBase) -> Qwen2VLProcessor:
     """The processor for that tokenizer: images of about 96 x 96, ChatML with image placeholders."""
     # shortest_edge and longest_edge are the least and the most pixels, whatever their names say.
     area = {"shortest_edge": IMAGE_PIXELS, "longest_edge": IMAGE_PIXELS}
-    return Qwen2VLProcessor(
+    return Qwen2VLProcessor(  # type: ignore[no-untyped-call]
         image_processor=Qwen2VLImageProcessor(
             size=area, patch_size=PATCH, merge_size=MERGE, temporal_patch_size=FRAMES
         ),
@@ -151,14 +160,14 @@ def save(
     model: Qwen2VLForConditionalGeneration, processor: Qwen2VLProcessor, folder: str | Path
 ) -> None:
     """Write the Hugging Face layout with bfloat16 weights; the model in memory stays as it is."""
-    stored = copy.deepcopy(model).to(dtype=torch.bfloat16)
+    stored = copy.deepcopy(model).bfloat16()
     stored.save_pretrained(folder)
     processor.save_pretrained(folder)
 
 
 def _config(tokenizer: PreTrainedTokenizerBase, sizes: Sizes) -> Qwen2VLConfig:
     def token(name: str) -> int:
-        return int(tokenizer.convert_tokens_to_ids(name))
+        return cast(int, tokenizer.convert_tokens_to_ids(name))
 
     half = sizes.width // sizes.heads // 2
     side = (3 * half) // 8  # Qwen2-VL's shares for time, height and width: 2 : 3 : 3

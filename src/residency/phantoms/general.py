@@ -1,8 +1,8 @@
 """The general world: small pictures of shapes, dots, lines, spots and patterns with exact facts.
 
 Nothing here resembles an imaging modality: the generalist learns to look from these pictures alone.
-A scene is facts first (`draw`), pixels later (`render`); both follow from the generator's seed, so
-no file is ever needed.
+A scene is facts first (`draw`), pixels later (`general_paint.render`); both follow from the
+generator's seed, so no file is ever needed.
 """
 
 import math
@@ -12,7 +12,6 @@ from functools import lru_cache
 from random import Random
 
 import numpy as np
-from PIL import Image, ImageFilter
 
 SIDE = 96  # pixels
 
@@ -38,17 +37,7 @@ HALVES = ("left", "right", "top", "bottom")
 PLACES = ("left", "right", "top", "bottom", "centre")
 PATTERNS = ("plain", "stripes", "dots", "checks", "noise", "blobs", "gradient", "rings")
 KINDS = ("objects", "dots", "lines", "halves", "pattern", "spots")
-
-Pixels = np.ndarray  # float32 [96, 96, 3], 0 to 255
-
-_Y, _X = np.mgrid[:SIDE, :SIDE].astype(np.float32)
-_ANGLES = {
-    "horizontal": math.pi / 2,
-    "vertical": 0.0,
-    "rising": math.pi / 4,
-    "falling": -math.pi / 4,
-}
-_TOWARDS = {"left": (-1, 0), "right": (1, 0), "top": (0, -1), "bottom": (0, 1), "centre": (0, 0)}
+TOWARDS = {"left": (-1, 0), "right": (1, 0), "top": (0, -1), "bottom": (0, 1), "centre": (0, 0)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,22 +98,6 @@ def draw(rng: Random, kind: str, number: int = 0, grey: bool | None = None) -> S
     return Scene(kind=kind, grain=rng.getrandbits(32), things=things, facts=facts)
 
 
-def render(scene: Scene) -> Image.Image:
-    """The scene as a 96 x 96 RGB image, the same one every time."""
-    rng = np.random.default_rng(scene.grain)
-    pixels = _PAINTERS[scene.kind](scene, rng)
-    if scene.kind in ("objects", "dots", "lines", "spots") and rng.random() < 0.5:
-        pixels = (pixels - 128) * rng.uniform(0.75, 1.1) + 128 + rng.uniform(-20, 20)
-    if rng.random() < 0.5:
-        grain = rng.standard_normal((SIDE, SIDE, 1), dtype=np.float32)
-        pixels = pixels + np.float32(rng.uniform(2, 12)) * grain
-    if scene.facts["palette"] == "greyscale":
-        pixels = np.repeat(pixels @ np.float32([[0.299], [0.587], [0.114]]), 3, axis=2)
-    image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
-    soft = rng.uniform(0.3, 0.9) if scene.kind in ("objects", "lines") and rng.random() < 0.3 else 0
-    return image.filter(ImageFilter.GaussianBlur(soft)) if soft else image
-
-
 @lru_cache(maxsize=4096)
 def mask(shape: str, rx: int, ry: int) -> np.ndarray:
     """Coverage 0 to 1 of a shape of those radii, float32 [h, w], trimmed to its visible extent."""
@@ -141,12 +114,13 @@ def _star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     step, inner = math.pi / 5, 0.45
     x, y = inner * math.cos(step), inner * math.sin(step)
     angle = np.abs((np.arctan2(u, -v) + step) % (2 * step) - step)
-    return np.hypot(u, v) <= y / (np.cos(angle) * y - np.sin(angle) * (x - 1))
+    rim = y / (np.cos(angle) * y - np.sin(angle) * (x - 1))
+    return np.asarray(np.hypot(u, v) <= rim)
 
 
 def _heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     x, y = 1.2 * u, 0.12 - 1.15 * v
-    return (x * x + y * y - 1) ** 3 - x * x * y**3 <= 0
+    return np.asarray((x * x + y * y - 1) ** 3 - x * x * y**3 <= 0)
 
 
 _INSIDE: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
@@ -217,7 +191,7 @@ def _spots(rng: Random, number: int, facts: Mapping[str, str]) -> tuple[Thing, .
     while len(boxes) < number:
         radius = rng.randint(9, 15)
         if number == 1:
-            dx, dy = _TOWARDS[facts["place"]]
+            dx, dy = TOWARDS[facts["place"]]
             x = 48 + 28 * dx + rng.randint(-6, 6)
             y = 48 + 28 * dy + rng.randint(-6, 6)
             boxes.append((x - radius, y - radius, x + radius, y + radius))
@@ -236,144 +210,3 @@ def _spots(rng: Random, number: int, facts: Mapping[str, str]) -> tuple[Thing, .
         )
         for x1, y1, x2, y2 in boxes
     )
-
-
-def _away_from(rng: np.random.Generator, colours: Sequence[str]) -> np.ndarray:
-    """A random colour that stands out from the given ones, mid-grey where ten tries find none."""
-    for _ in range(10):
-        base = rng.integers(0, 256, 3) * rng.uniform(0.3, 1) if rng.random() < 0.5 else None
-        base = np.full(3, rng.uniform(10, 245)) if base is None else base
-        luma = base @ (0.299, 0.587, 0.114)
-        gaps = [
-            min(
-                abs(base - RGB[c]).sum() / 2.4,
-                2.2 * abs(luma - np.dot(RGB[c], (0.299, 0.587, 0.114))),
-            )
-            for c in colours
-        ]
-        if min(gaps) > 55:
-            return base.astype(np.float32)
-    return np.full(3, 128, np.float32)
-
-
-def _backdrop(rng: np.random.Generator, base: np.ndarray) -> Pixels:
-    style = rng.integers(6)
-    strength = np.float32(rng.uniform(10, 32))
-    if style == 0:
-        relief = np.zeros((SIDE, SIDE), np.float32)
-    elif style == 1:
-        angle = rng.uniform(0, 2 * math.pi)
-        relief = ((_X - 48) * math.cos(angle) + (_Y - 48) * math.sin(angle)) / 48
-    elif style == 2:
-        relief = 1 - np.hypot(_X - rng.uniform(20, 76), _Y - rng.uniform(20, 76)) / 40
-    elif style == 3:
-        relief = 0.6 * rng.standard_normal((SIDE, SIDE), dtype=np.float32)
-    elif style == 4:
-        relief = _clouds(rng, int(rng.integers(4, 12)))
-    else:
-        angle, period = rng.uniform(0, math.pi), rng.uniform(3, 12)
-        wave = _X * math.cos(angle) + _Y * math.sin(angle)
-        relief = 0.4 * np.sin(2 * math.pi * wave / period)
-    return np.asarray(base + strength * relief.astype(np.float32)[..., None], dtype=np.float32)
-
-
-def _clouds(rng: np.random.Generator, cells: int) -> np.ndarray:
-    """Smooth noise of about unit amplitude with that many cells across, float32 [96, 96]."""
-    coarse = Image.fromarray(rng.uniform(-1, 1, (cells, cells)).astype(np.float32))
-    return np.asarray(coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
-
-
-def _texture(name: str, height: int, width: int, step: int) -> np.ndarray:
-    """Where the second tone goes, float32 [h, w]."""
-    y, x = _Y[:height, :width], _X[:height, :width]
-    if name == "striped":
-        return (y % (2 * step) < step).astype(np.float32)
-    if name == "dotted":
-        radius = np.hypot(x % (2 * step + 1) - step, y % (2 * step + 1) - step)
-        return (radius < 0.75 * step).astype(np.float32)
-    if name == "checked":
-        return ((x // (step + 1) + y // (step + 1)) % 2).astype(np.float32)
-    return np.zeros((height, width), np.float32)
-
-
-def _paint_things(scene: Scene, rng: np.random.Generator) -> Pixels:
-    pixels = _backdrop(rng, _away_from(rng, [thing.colour for thing in scene.things]))
-    for thing in scene.things:
-        x1, y1, x2, y2 = thing.box
-        tone = np.float32(RGB[thing.colour]) + rng.uniform(-10, 10, 3).astype(np.float32)
-        second = tone * 0.35 if tone.sum() > 300 else tone * 0.4 + 140
-        where = _texture(thing.texture, y2 - y1, x2 - x1, int(rng.integers(3, 5)))[..., None]
-        cover = mask(thing.shape, *thing.radii)[..., None]
-        inside = tone * (1 - where) + second * where
-        pixels[y1:y2, x1:x2] += cover * (inside - pixels[y1:y2, x1:x2])
-    return pixels
-
-
-def _paint_spots(scene: Scene, rng: np.random.Generator) -> Pixels:
-    bright = scene.facts["tone"] == "bright"
-    level = rng.uniform(40, 130) if bright else rng.uniform(125, 215)
-    tint = rng.uniform(-25, 25, 3)
-    pixels = _backdrop(rng, np.float32(level) + tint.astype(np.float32))
-    for thing in scene.things:
-        (x, y), (rx, ry) = thing.centre, thing.radii
-        bump = np.exp(-(((_X - x) / rx) ** 2 + ((_Y - y) / ry) ** 2) * 1.4)
-        pixels += np.float32(110 if bright else -110) * bump[..., None]
-    return pixels
-
-
-def _paint_lines(scene: Scene, rng: np.random.Generator) -> Pixels:
-    angle = _ANGLES[scene.facts["orientation"]] + rng.uniform(-0.12, 0.12)
-    period = rng.uniform(5, 7) if scene.facts["thickness"] == "thin" else rng.uniform(13, 20)
-    wave = _X * math.cos(angle) + _Y * math.sin(angle)
-    line = np.clip(2 * np.sin(2 * math.pi * (wave / period + rng.random())) + 0.5, 0, 1)[..., None]
-    hue = scene.facts["hue"]
-    pixels = _backdrop(rng, _away_from(rng, [hue]))
-    return np.asarray(pixels + line * (np.float32(RGB[hue]) - pixels), dtype=np.float32)
-
-
-def _paint_halves(scene: Scene, rng: np.random.Generator) -> Pixels:
-    dx, dy = _TOWARDS[scene.facts["half"]]
-    along = ((_X - 47.5) * dx + (_Y - 47.5) * dy) / 48
-    edge = np.clip(along * rng.uniform(1, 12), -1, 1) * rng.uniform(18, 60)
-    pixels = _backdrop(rng, rng.uniform(95, 160) + rng.uniform(-30, 30, 3).astype(np.float32))
-    calm = pixels.mean((0, 1)) + 0.5 * (pixels - pixels.mean((0, 1)))
-    return np.asarray(calm + edge[..., None], dtype=np.float32)
-
-
-def _paint_pattern(scene: Scene, rng: np.random.Generator) -> Pixels:
-    name, bright = scene.facts["pattern"], scene.facts["brightness"] == "bright"
-    step = int(rng.integers(4, 8))
-    if name in ("stripes", "dots", "checks"):
-        plain = {"stripes": "striped", "dots": "dotted", "checks": "checked"}[name]
-        relief = 2 * _texture(plain, SIDE, SIDE, step) - 1
-        relief = relief.T if rng.random() < 0.5 else relief
-    elif name == "noise":
-        coarse = rng.uniform(-1, 1, (SIDE // 2, SIDE // 2)).astype(np.float32)
-        relief = coarse.repeat(2, 0).repeat(2, 1)
-    elif name == "blobs":
-        relief = np.clip(2.5 * _clouds(rng, 7), -1, 1)
-    elif name == "gradient":
-        angle = rng.uniform(0, 2 * math.pi)
-        relief = ((_X - 48) * math.cos(angle) + (_Y - 48) * math.sin(angle)) / 48
-    elif name == "rings":
-        relief = np.sign(np.sin(np.hypot(_X - 48, _Y - 48) * math.pi / step))
-    else:
-        relief = np.zeros((SIDE, SIDE), np.float32)
-    if scene.facts["sharpness"] == "blurred":
-        image = Image.fromarray((127.5 * (relief + 1)).astype(np.uint8))
-        soft = image.filter(ImageFilter.GaussianBlur(step / 3))
-        relief = np.asarray(soft, dtype=np.float32) / 127.5 - 1
-    level = rng.uniform(165, 205) if bright else rng.uniform(50, 90)
-    tint = (np.float32(RGB[scene.facts["hue"]]) - 128) * 0.35
-    pixels = level + tint + np.float32(rng.uniform(25, 45)) * relief[..., None]
-    return np.asarray(pixels, dtype=np.float32)
-
-
-_PAINTERS: Mapping[str, Callable[[Scene, np.random.Generator], Pixels]] = {
-    "objects": _paint_things,
-    "dots": _paint_things,
-    "spots": _paint_spots,
-    "lines": _paint_lines,
-    "halves": _paint_halves,
-    "pattern": _paint_pattern,
-}
