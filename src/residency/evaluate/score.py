@@ -1,0 +1,121 @@
+"""From predictions to a row of evidence: metrics with intervals, counts, and a table by class."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from residency.catalog import find
+from residency.dataset import Dataset
+from residency.errors import UsageError
+from residency.evaluate.results import (
+    MEAN,
+    ClassScore,
+    Estimate,
+    Row,
+    mean_rows,
+    read_results,
+    table,
+    write_summary,
+)
+from residency.evaluate.statistics import interval
+from residency.metric import Metric
+from residency.types import Prediction
+
+__all__ = [
+    "MEAN",
+    "ClassScore",
+    "Estimate",
+    "Row",
+    "class_scores",
+    "mean_rows",
+    "read_results",
+    "score",
+    "separate",
+    "table",
+    "write_summary",
+]
+
+
+def score(
+    predictions: Sequence[Prediction],
+    dataset: Dataset,
+    metric_ids: Sequence[str],
+    *,
+    method: str,
+    variant: str = "",
+    seed: int,
+) -> Row:
+    """Score predictions of one task under one view, resampling patients for the intervals.
+
+    `seed` is the run's seed and seeds the bootstrap. An unparsed answer stays in every metric (it
+    agrees with nothing) and is counted.
+
+    Raises:
+        UsageError: no predictions, a mixture of tasks or views, or an unknown metric.
+    """
+    kinds = sorted({(p.dataset, p.task, p.view) for p in predictions})
+    if len(kinds) != 1:
+        raise UsageError(
+            f"A row scores one data set, task and view; got {kinds or 'no predictions'}. "
+            "Score each apart (see `separate`)."
+        )
+    units = [p.unit for p in predictions]
+    metrics = {}
+    for metric_id in metric_ids:
+        metric = cast(Metric, find("metrics", metric_id))
+        statistics = metric.prepare(predictions, dataset.labels)
+        bounds = interval(metric.value, statistics, units, seed=seed)
+        metrics[metric_id] = Estimate(**bounds._asdict())
+    name, task, view = kinds[0]
+    return Row(
+        method=method,
+        variant=variant,
+        view=view if view not in ("", "null") else None,
+        dataset=name,
+        task=task,
+        seed=seed,
+        n=len(predictions),
+        n_unparsed=sum(p.answer is None for p in predictions),
+        metrics=metrics,
+        classes=class_scores(predictions, dataset.labels),
+    )
+
+
+def separate(predictions: Sequence[Prediction]) -> list[list[Prediction]]:
+    """The predictions by data set, task and view, in order of first appearance."""
+    groups: dict[tuple[str, str, str], list[Prediction]] = {}
+    for p in predictions:
+        groups.setdefault((p.dataset, p.task, p.view), []).append(p)
+    return list(groups.values())
+
+
+def class_scores(
+    predictions: Sequence[Prediction], labels: Sequence[str]
+) -> tuple[ClassScore, ...]:
+    """Support, recall, precision and F1 of every label; empty where answers are not labels.
+
+    A multi-label answer counts for each label that it holds.
+    """
+    known = set(labels)
+    references = [_labels(p.reference) for p in predictions]
+    if not labels or not all(reference <= known for reference in references):
+        return ()
+    answers = [_labels(p.answer) for p in predictions]
+    rows = []
+    for label in labels:
+        support = sum(label in r for r in references)
+        said = sum(label in a for a in answers)
+        hits = sum(label in r and label in a for r, a in zip(references, answers, strict=True))
+        rows.append(
+            ClassScore(
+                label=label,
+                support=support,
+                recall=hits / support if support else None,
+                precision=hits / said if said else None,
+                f1=2 * hits / (support + said) if support + said else 0.0,  # as macro_f1 counts it
+            )
+        )
+    return tuple(rows)
+
+
+def _labels(answer: Any) -> set[Any]:
+    return set(answer) if isinstance(answer, tuple) else {answer} - {None}
