@@ -85,7 +85,7 @@ def load(where: str) -> Dataset:
 def modalities() -> list[str]:
     """The names that may follow `phantoms:`."""
     found = names("phantoms.modalities")
-    return sorted(found + ["ct_volume"]) if "ct" in found else found
+    return sorted([*found, "ct_volume"]) if "ct" in found else found
 
 
 def parse(text: str) -> Options:
@@ -195,7 +195,13 @@ class Split(Sequence[Sample]):
             answer=answer,
             images=()
             if self._is_volume
-            else (Picture(key=key, load=partial(_picture, self, case, index)),),
+            else (
+                Picture(
+                    key=key,
+                    load=partial(_picture, self, case, index),
+                    size=(self.options.size,) * 2,
+                ),
+            ),
             volume=self._volume(case, index, key) if self._is_volume else None,
             question=question,
             options=options,

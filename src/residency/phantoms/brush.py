@@ -1,11 +1,12 @@
-"""Brushes shared by the painted modalities: outlines, smooth noise, granules, the scanner's look."""
+"""Brushes shared by the painted modalities: outlines, noise, dots, strokes, the scanner's look."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from residency.phantoms.case import Rectangle
@@ -181,3 +182,30 @@ class Scanner:
 def to_bytes(image: Colour) -> UInt8[np.ndarray, "h w 3"]:
     """Values in [0, 1] as 8-bit RGB."""
     return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def strokes(
+    paths: Sequence[tuple[Float[np.ndarray, "n 2"], float]], size: int, scale: int = 3
+) -> Plane:
+    """Polylines (x, y) with their widths, all fractions of the side; values in [0, 1]."""
+    sheet = Image.new("L", (size * scale, size * scale))
+    pen = ImageDraw.Draw(sheet)
+    for points, width in paths:
+        places = [tuple(place) for place in (points * size * scale).tolist()]
+        pen.line(places, fill=255, width=max(round(width * size * scale), 1), joint="curve")
+    return np.asarray(sheet.reduce(scale), np.float32) / np.float32(255)
+
+
+def wander(
+    rng: np.random.Generator,
+    start: tuple[float, float],
+    way: float,
+    length: float,
+    *,
+    turn: float = 0.35,
+    steps: int = 10,
+) -> Float[np.ndarray, "n 2"]:
+    """A path that sets out in direction `way` (radians) and turns a little at every step."""
+    angles = way + np.cumsum(rng.normal(0, turn, steps))
+    moves = np.stack([np.cos(angles), np.sin(angles)], axis=1) * (length / steps)
+    return np.concatenate([[start], np.asarray(start) + np.cumsum(moves, axis=0)])

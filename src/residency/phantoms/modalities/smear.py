@@ -5,6 +5,7 @@ The eleven morphological traits follow the attribute list of WBCAtt (Tsutsui et 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import UInt8
@@ -305,7 +306,7 @@ def _nucleus(
         )
         for a in angles
     ]  # fmt: skip
-    for first, second in zip(lobes[:-1], lobes[1:], strict=True):  # the thin bridge between them
+    for first, second in pairwise(lobes[:]):  # the thin bridge between them
         dx, dy = second.x - first.x, second.y - first.y
         middle = ((first.x + second.x) / 2, (first.y + second.y) / 2)
         lobes.append(Outline(*middle, np.hypot(dx, dy) / 2, lobe * 0.3, float(np.arctan2(dy, dx))))
