@@ -1,15 +1,26 @@
 """Data sets on disk become the samples that were written there."""
 
+import csv
+import json
 import os
 import pickle
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
-from residency.dataset import open_dataset
+from residency.codec import Qwen2VLCodec
+from residency.data.check import check, show
+from residency.data.rows import Rows
+from residency.data.splits import assign
+from residency.dataset import Dataset, open_dataset
 from residency.datasets import medmnist
 from residency.errors import DataError
+from residency.task import task, text_of
+from residency.types import Box, Picture, Sample
 
 SHARED = Path(
     os.environ.get("RESIDENCY_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data")
@@ -126,3 +137,268 @@ def test_real_lfs_pointer():
         pytest.skip(f"no shared data: {path.name} is absent")
     with pytest.raises(DataError, match=r"is a Git LFS pointer \(132 bytes\), not an npz"):
         open_dataset(str(path))
+
+
+def write_image(path: Path, seed: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 6, 3), dtype=np.uint8)
+    PIL.Image.fromarray(pixels).save(path)
+    return path
+
+
+def write_rows(path: Path, rows: list[dict]) -> Path:
+    if path.suffix == ".jsonl":
+        path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), "utf-8")
+    elif path.suffix == ".parquet":
+        pyarrow.parquet.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        with path.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+    return path
+
+
+def reads_back(dataset: Dataset) -> bool:
+    """Whether every answer survives being written and read by its task."""
+    codec = Qwen2VLCodec()
+    samples = [sample for split in dataset.splits.values() for sample in split]
+    return all(
+        task(s.task).read(text_of(task(s.task).write(s, codec)), s, codec) == s.answer
+        for s in samples
+    )
+
+
+def class_folders(root: Path, splits: dict[str, int], classes=("blue_cell", "red")) -> Path:
+    seed = 0
+    for split, count in splits.items():
+        for name in classes:
+            for index in range(count):
+                seed += 1
+                write_image(root / split / name / f"{index}.png", seed)
+    return root
+
+
+def test_folder_with_splits(tmp_path):
+    root = class_folders(tmp_path / "cells", {"train": 3, "valid": 1, "test": 2})
+    (root / "train" / "red" / ".hidden.png").write_bytes(b"x")
+    (root / "train" / "red" / "notes.txt").write_text("x")
+    (root / "residency.yaml").write_text(
+        "modality: {en: blood smear, zh: 血涂片}\nlicence: CC0\nsource: us\n"
+        "labels: [red, blue cell]"
+    )
+    dataset = open_dataset(str(root))
+    assert {k: len(v) for k, v in dataset.splits.items()} == {"train": 6, "val": 2, "test": 4}
+    assert dataset.labels == ("red", "blue cell")  # the declared order
+    assert (dataset.licence, dataset.source, dataset.name) == ("CC0", "us", "cells")
+    first = dataset.split("train")[0]
+    assert (first.answer, first.modality) == ("blue cell", "blood smear")
+    assert first.id == "cells/train/blue_cell/0.png"
+    expected = np.random.default_rng(1).integers(0, 256, (8, 6, 3), dtype=np.uint8)
+    assert np.array_equal(np.asarray(first.images[0].load()), expected)
+    assert "Ignored: 1 hidden files." in dataset.notes
+    assert "Ignored: 1 files that are no images." in dataset.notes
+    assert reads_back(dataset)
+
+
+def test_folder_digest_follows_the_content(tmp_path):
+    root = class_folders(tmp_path / "cells", {"train": 2, "val": 1, "test": 1})
+    before = open_dataset(str(root)).digest
+    assert open_dataset(str(root)).digest == before
+    write_image(root / "train" / "red" / "0.png", 99)
+    assert open_dataset(str(root)).digest != before
+
+
+def test_folder_without_splits_is_split_the_same_way_every_time(tmp_path):
+    root = class_folders(tmp_path, {"": 20})
+    twin = (root / "red" / "3.png").read_bytes()
+    for index in range(4, 9):
+        (root / "red" / f"{index}.png").write_bytes(twin)
+    dataset = open_dataset(str(root))
+    sizes = {name: len(split) for name, split in dataset.splits.items()}
+    assert sum(sizes.values()) == 40
+    assert 24 <= sizes["train"] <= 32
+    names = {k: [s.id for s in v] for k, v in dataset.splits.items()}
+    again = open_dataset(f"folder:{root}")
+    assert names == {k: [s.id for s in v] for k, v in again.splits.items()}
+    assert any("split 70/10/20" in note for note in dataset.notes)
+    sides = {
+        k for k, ids in names.items() for n in range(3, 9) if any(f"red/{n}." in i for i in ids)
+    }
+    assert len(sides) == 1  # equal contents stay together
+    assert not any("same content" in note for note in dataset.notes)
+
+
+def test_folder_takes_missing_val_from_train_and_names_shared_contents(tmp_path):
+    root = class_folders(tmp_path, {"train": 10, "test": 2})
+    data = (root / "train" / "red" / "0.png").read_bytes()
+    (root / "test" / "red" / "1.png").write_bytes(data)
+    dataset = open_dataset(str(root))
+    assert {k: len(v) for k, v in dataset.splits.items()} == {"train": 18, "val": 2, "test": 4}
+    assert any("val is 10 % of train" in note for note in dataset.notes)
+    assert sum("1 files of test have the same content" in note for note in dataset.notes) == 1
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_labelled_table_in_every_format(tmp_path, suffix):
+    rows = [
+        {"image": f"img/{n}.png", "label": ["cat, small", "狗"][n % 2], "id": f"n{n}", "split": s}
+        for n, s in enumerate(["train"] * 4 + ["valid", "test", "test"])
+    ]
+    for n in range(7):
+        write_image(tmp_path / "img" / f"{n}.png", n)
+    path = tmp_path / f"pets{suffix}"
+    if suffix == ".tsv":
+        lines = ["\t".join(rows[0]), *("\t".join(row.values()) for row in rows)]
+        path.write_text("\r\n".join(lines), encoding="utf-8-sig")
+    else:
+        write_rows(path, rows)
+    dataset = open_dataset(str(path))
+    assert {k: len(v) for k, v in dataset.splits.items()} == {"train": 4, "val": 1, "test": 2}
+    assert dataset.labels == ("cat, small", "狗")
+    sample = dataset.split("test")[0]
+    assert (sample.id, sample.answer) == ("pets/n5", "狗")
+    expected = np.random.default_rng(5).integers(0, 256, (8, 6, 3), dtype=np.uint8)
+    assert np.array_equal(np.asarray(sample.images[0].load()), expected)
+    assert reads_back(dataset)
+
+
+def test_question_table_keeps_language_options_and_patients(tmp_path):
+    rows = [
+        {"image": "a.png", "question": "Where?", "answer": "left\nlung", "patient": "p1"},
+        {"image": "b.png", "question": "是否正常？", "answer": "否", "patient": "p2"},
+    ]
+    rows[1] |= {"language": "zh", "options": ["是", "否"], "modality": "CT"}
+    dataset = open_dataset(str(write_rows(tmp_path / "qa.jsonl", rows)))
+    samples = {s.id: s for split in dataset.splits.values() for s in split}
+    first, second = samples["qa/0"], samples["qa/1"]
+    assert (first.answer, first.options, first.language) == ("left lung", (), "en")
+    assert (second.answer, second.options, second.language) == ("否", ("是", "否"), "zh")
+    assert (second.modality, second.group, second.task) == ("CT", "p2", "vqa")
+    assert dataset.labels == ()
+    assert reads_back(dataset)
+
+
+def test_multi_label_table(tmp_path):
+    rows = [
+        {"image": "a.png", "label": "mass|edema", "split": "train"},
+        {"image": "b.png", "label": "", "split": "train"},
+        {"image": "c.png", "label": '["mass"]', "split": "test"},
+    ]
+    dataset = open_dataset(str(write_rows(tmp_path / "many.csv", rows)))
+    assert dataset.multi_label
+    assert dataset.labels == ("edema", "mass")
+    assert [s.answer for s in dataset.split("train")] == [("edema", "mass"), ()]
+    assert dataset.split("test")[0].answer == ("mass",)
+    assert reads_back(dataset)
+
+
+def test_table_without_split_keeps_patients_and_images_together(tmp_path):
+    rows = [
+        {"image": f"{n}.png", "label": "ab"[n % 2], "group": f"p{n // 5}" if n < 100 else ""}
+        for n in range(200)
+    ]
+    dataset = open_dataset(str(write_rows(tmp_path / "t.csv", rows)))
+    sizes = {k: len(v) for k, v in dataset.splits.items()}
+    assert sum(sizes.values()) == 200
+    assert abs(sizes["train"] - 140) <= 5 and abs(sizes["test"] - 40) <= 5
+    groups = [{s.group for s in split} - {""} for split in dataset.splits.values()]
+    assert not (groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2])
+    assert any("groups were split 70/10/20" in note for note in dataset.notes)
+
+
+def test_large_table_opens_quickly_and_holds_columns_only(tmp_path):
+    count = 50_000
+    columns = {"image": [f"{n}.png" for n in range(count)], "label": ["x", "y"] * (count // 2)}
+    pyarrow.parquet.write_table(pa.table(columns), tmp_path / "t.parquet")
+    dataset = open_dataset(str(tmp_path / "t.parquet"))
+    assert sum(map(len, dataset.splits.values())) == count
+    train = dataset.split("train")
+    assert isinstance(train, Rows)
+    assert train[-1].id.startswith("t/")
+
+
+def test_assignment_ignores_the_order_of_rows():
+    units = [f"u{n % 37}" for n in range(500)]
+    sides = dict(zip(units, assign(units).tolist(), strict=True))
+    assert all(
+        sides[u] == s for u, s in zip(units[::-1], assign(units[::-1]).tolist(), strict=True)
+    )
+    assert assign(units, seed=1).tolist() != assign(units).tolist()
+    assert assign(["one"]).tolist() == [0]
+    assert assign([]).tolist() == []
+
+
+def test_show_says_what_is_there(tmp_path):
+    root = class_folders(tmp_path / "cells", {"train": 3, "val": 1, "test": 2})
+    text = show(open_dataset(str(root)))
+    assert "samples    6      2    4" in text
+    assert "blue cell  3      1    2" in text
+    assert "images    train: 6x8; val: 6x8; test: 6x8" in text
+    assert "possible diagnoses are: blue cell, red." in text
+    assert "response:    blue cell." in text
+    assert "note: No modality declared" in text
+
+
+def faulty() -> Dataset:
+    def picture(key: str, value: int) -> Picture:
+        return Picture(key=key, load=lambda: PIL.Image.new("RGB", (4, 4), (value, 0, 0)))
+
+    def sample(name: str, image: Picture, **facts) -> Sample:
+        facts = {"task": "classification", "answer": "a", "options": ("a", "b")} | facts
+        return Sample(id=name, dataset="d", images=(image,), **facts)
+
+    def broken():
+        raise DataError("no pixels")
+
+    box = Box(name="x", x1=0, y1=0, x2=5, y2=2)
+    train = [
+        sample("t0", picture("k0", 0), group="secret-name"),
+        sample("t1", picture("k1", 1), answer="c"),
+        sample("t2", picture("k2", 0)),
+        sample("t2", picture("k3", 3), answer=" ", options=()),
+        sample("t4", picture("k0", 0)),  # the same picture again: no duplicate
+    ]
+    test = [
+        sample("s0", picture("k5", 1), group="secret-name"),
+        sample("s1", Picture(key="k6", load=broken)),
+        sample("s2", picture("k7", 7), task="detection", answer=(box,), options=()),
+    ]
+    return Dataset(name="d", splits={"train": train, "test": test}, digest="")
+
+
+def test_check_finds_every_kind_of_problem():
+    findings = check(faulty())
+    assert {p.code: (p.count, p.first) for p in findings.problems} == {
+        "duplicate": (1, ("t2",)),
+        "duplicate_id": (1, ("t2",)),
+        "label_outside": (1, ("t1",)),
+        "empty_answer": (1, ("t2",)),
+        "leak": (1, ("s0",)),
+        "group_crosses": (2, ("t0", "s0")),
+        "image_unreadable": (1, ("s1",)),
+        "box_outside": (1, ("s2",)),
+    }
+    assert not findings.ok
+    assert "secret-name" not in str(findings)
+    assert "no pixels" in str(findings)
+    with pytest.raises(DataError, match=r"leak 1 \(s0\)") as caught:
+        check(faulty(), strict=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_check_of_a_clean_set_and_its_limit(tmp_path):
+    dataset = open_dataset(str(write_npz(tmp_path / "breastmnist.npz")))
+    findings = check(dataset, strict=True)
+    assert findings.ok
+    assert "No problems found" in str(findings)
+    assert check(dataset, limit=2).checked == {"train": 2, "val": 2, "test": 2}
+
+
+@pytest.mark.shared_data
+def test_real_pneumoniamnist_has_leaks():
+    path = SHARED / "medmnist" / "pneumoniamnist.npz"
+    if not path.exists():
+        pytest.skip(f"no shared data: {path.name} is absent")
+    findings = check(open_dataset(str(path)))
+    assert {p.code: p.count for p in findings.problems} == {"leak": 3, "duplicate": 5}

@@ -321,6 +321,7 @@ def _sample(
     picture = Picture(
         key=f"medmnist/{base}/{size}/{digest[:12]}/{split}/{row}",
         load=functools.partial(_decode, archive, split, row),
+        size=(size, size),
     )
     return Sample(
         id=f"{name}/{split}/{row}",

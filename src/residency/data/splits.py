@@ -1,0 +1,36 @@
+"""Put whole units (patients, images, contents) on one side of a train / val / test split."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+SPLITS = ("train", "val", "test")
+SHARES = (0.7, 0.1, 0.2)
+SYNONYMS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+}
+
+
+def assign(
+    units: Sequence[str], *, seed: int = 0, shares: tuple[float, ...] = SHARES
+) -> np.ndarray:
+    """The split of every row, as an index into `shares`, int8 `[n]`.
+
+    Rows of equal unit stay together. Units are ordered by a hash of seed and unit, so the order of
+    rows does not matter; a unit goes where the middle of its rows falls among the shares.
+    """
+    sizes = Counter(units)
+    ordered = sorted(sizes, key=lambda unit: hashlib.sha256(f"{seed}\0{unit}".encode()).digest())
+    counts = np.array([sizes[unit] for unit in ordered], dtype=np.float64)
+    middle = (np.cumsum(counts) - counts / 2) / counts.sum() if len(counts) else counts
+    places = np.searchsorted(np.cumsum(shares)[:-1], middle, side="right")
+    side = dict(zip(ordered, places.tolist(), strict=True))
+    return np.fromiter((side[unit] for unit in units), dtype=np.int8, count=len(units))
