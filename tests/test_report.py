@@ -162,7 +162,7 @@ def test_several_data_sets_start_with_their_mean(tmp_path: Path) -> None:
     rows = make_rows(make_samples(dataset="a")) + make_rows(make_samples(dataset="b"))
     page = write(tmp_path / "r.html", rows=[*rows, *mean_rows(rows)])
     places = [page.text.index(f" {name} ") for name in ("Mean over data sets", "a", "b")]
-    assert places[0] < places[2]
+    assert places[0] < places[2] and page.text.count("interval as a line") == 2
     assert page.text.count("By class") == 1
 
 

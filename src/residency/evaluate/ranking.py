@@ -137,11 +137,12 @@ def figure(rankings: Sequence[Ranking]) -> str:
     """The panels side by side as a stand-alone SVG file, each with its name and numbers."""
     titled = []
     for place, shown in enumerate(rankings):
-        numbers = " · ".join(f"{name} {value}" for name, value in summary(shown).items())
+        numbers = "  ".join(f"{name} {value}" for name, value in summary(shown).items())
         titled.append(
             f'<g transform="translate({place * _WIDTH},0)">'
             f'<text x="{_LEFT}" y="18" style="font-weight:600">{escape(shown.name)}</text>'
-            f'<text x="{_LEFT}" y="34" style="font-size:10px">{escape(numbers)}</text>'
+            f'<text x="{_LEFT}" y="34" style="font-size:9.5px;white-space:pre">'
+            f"{escape(numbers)}</text>"
             f'<svg y="36" width="{_WIDTH}" height="{_HEIGHT}">{panel(shown)}</svg></g>'
         )
     width, height = _WIDTH * len(rankings), _HEIGHT + 60

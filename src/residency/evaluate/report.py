@@ -75,11 +75,14 @@ def _lead(rows: Sequence[Row]) -> str:
 
 def _results(rows: Sequence[Row]) -> list[str]:
     parts = ["<h2>Results</h2>"]
+    names = {row.dataset for row in rows}
+    several = len(names) > 1
     for name, group in _groups(rows, mean_first=True):
-        several = len({row.dataset for row in rows}) > 1
         heading = "Mean over data sets" if name == MEAN else name
         parts += [f"<h3>{text(heading)}</h3>"] if several else []
         parts.append(charts.headline(group))
+        if MEAN in names and name != MEAN:
+            continue  # one pair of charts says enough about a dozen data sets
         figures = "".join(charts.bars(group, metric) for metric in metric_names(group)[:2])
         parts.append(f'<div class="pair">{figures}</div>')
     return parts

@@ -28,7 +28,7 @@ tbody th{font-weight:600}
 td b{font-weight:600}
 .quiet th,.quiet td,.quiet td b{font-weight:400;color:var(--soft)}
 .bars{display:grid;grid-template-columns:fit-content(16rem) 1fr 3.25rem;gap:.4rem .75rem;
-align-items:center;margin:1.5rem 0 0}
+align-items:center;align-content:start;margin:1.5rem 0 0}
 .bars figcaption{grid-column:1/-1;color:var(--soft);font-size:.8125rem}
 .name{font-size:.875rem;line-height:1.25;overflow-wrap:anywhere}
 .value{text-align:right;font-variant-numeric:tabular-nums;font-size:.875rem}
