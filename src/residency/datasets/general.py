@@ -245,6 +245,6 @@ def _grounding(
     if skill == "point":
         points = tuple(Point(name=phrase, x=t.centre[0], y=t.centre[1]) for t in things)
         return scene, kind, phrase, points
-    boxes = [t.box for t in things]
+    boxes = [map(float, t.box) for t in things]
     named = tuple(Box(name=phrase, x1=a, y1=b, x2=c, y2=d) for a, b, c, d in boxes)
     return scene, kind, phrase, named
