@@ -179,6 +179,45 @@ def test_wrong_usage_is_exit_code_2(words, message, capsys):
         assert len(err.splitlines()) == 1
 
 
+def images(folder: Path) -> Path:
+    """An ImageFolder of two classes in two splits."""
+    from PIL import Image
+
+    for split in ("train", "test"):
+        for number, name in enumerate(["benign", "malignant"]):
+            path = folder / split / name / "one.png"
+            path.parent.mkdir(parents=True)
+            Image.new("RGB", (8, 8), (10 * len(split), 200 * number, 0)).save(path)
+    return folder
+
+
+def test_data_show_and_check(tmp_path, capsys):
+    folder = images(tmp_path / "skin")
+    assert cli.main(["data", "show", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "benign" in shown and "malignant" in shown
+    assert cli.main(["data", "check", str(folder), "strict=true"]) == 0
+    assert "No problems found." in capsys.readouterr().out
+    broken = folder / "test" / "benign" / "one.png"
+    broken.write_bytes(broken.read_bytes()[:40])
+    assert cli.main(["data", "check", str(folder)]) == 0
+    assert "test/benign/one.png is damaged" in capsys.readouterr().out
+    assert cli.main(["data", "check", str(folder), "strict=true"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert cli.main(["data", "check", str(folder), "limit=0"]) == 2
+
+
+def test_a_pointer_file_is_named_as_such(tmp_path, capsys):
+    pointer = tmp_path / "pneumoniamnist.npz"
+    pointer.write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 4170669\n"
+    )
+    for action in ("show", "check"):
+        assert cli.main(["data", action, str(pointer)]) == 2
+        err = capsys.readouterr().err
+        assert "LFS pointer" in err and len(err.splitlines()) == 1
+
+
 def test_words_may_stand_around_options(monkeypatch, tmp_path):
     config = tmp_path / "c.yaml"
     config.write_text("alpha: 0.5\n")

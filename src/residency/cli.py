@@ -230,6 +230,8 @@ def _show(name: str) -> int:
 
 
 def _check(name: str, *, strict: bool = False, limit: int | None = None) -> int:
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit={limit}: expected at least 1, or none for every sample.")
     from residency.data.check import check
     from residency.dataset import open_dataset
 
