@@ -95,7 +95,9 @@ def test_saved_folder_loads_by_the_auto_classes(
         processor.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
         for chat in chats
     ]
-    assert prompts[0].startswith("<|im_start|>system\n") and prompts[0].endswith("assistant\n")
+    assert prompts[0].startswith("<|im_start|>user\n<|vision_start|>") and prompts[0].endswith(
+        "assistant\n"
+    )
     assert processor.tokenizer(prompts).input_ids == tokenizer()(prompts).input_ids
     inputs = processor(
         text=prompts,

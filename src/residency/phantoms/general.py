@@ -107,7 +107,7 @@ def mask(shape: str, rx: int, ry: int) -> np.ndarray:
     inside = _INSIDE[shape](*np.meshgrid(u, v)).astype(np.float32)
     cover = inside.reshape(2 * ry + 1, 4, 2 * rx + 1, 4).mean(axis=(1, 3))
     rows, columns = np.nonzero((cover >= 0.5).any(1))[0], np.nonzero((cover >= 0.5).any(0))[0]
-    return cover[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return np.asarray(cover[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
 
 
 def _star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
