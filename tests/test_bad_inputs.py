@@ -1,5 +1,6 @@
 """Every bad input gives one line that says what was given, what is allowed, what to do."""
 
+import io
 import os
 import pickle
 import zipfile
@@ -95,6 +96,20 @@ def test_npz_that_would_run_code_is_refused(tmp_path):
 )
 def test_npz_with_wrong_arrays(tmp_path, replace, says):
     assert says in refusal(write_npz(tmp_path / "breastmnist.npz", **replace))
+
+
+def test_npz_zip_bomb_is_refused_by_its_header(tmp_path):
+    path = tmp_path / "breastmnist.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for split in medmnist.SPLITS:
+            for kind, shape in (("images", (10**7, 28, 28)), ("labels", (10**7, 1))):
+                header = io.BytesIO()
+                facts = {"descr": "|u1", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(header, facts)
+                archive.writestr(f"{split}_{kind}.npy", header.getvalue())
+    assert "is shorter than its header says" in refusal(path)
+    many = np.zeros((medmnist.MAX_ROWS + 1, 1, 1), np.uint8)
+    assert "with n from 1 to 2000000" in refusal(write_npz(path, train_images=many))
 
 
 def test_npz_named_after_no_set(tmp_path):

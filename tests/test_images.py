@@ -98,6 +98,20 @@ def test_deep_tiff_is_scaled_by_its_declared_range(tmp_path):
     assert code_of(tmp_path / "b.tiff") == "range"
 
 
+def test_unsigned_32_bit_and_inverted_grey(tmp_path):
+    path = tmp_path / "a.tiff"
+    values = np.zeros((8, 8), np.uint32)
+    values[0, 0], values[1, 1] = 2**31, 2**32 - 1
+    PIL.Image.fromarray(values.view(np.int32)).save(path)
+    entry = struct.pack("<HHI", 339, 3, 1)  # the sample format: 2 is signed, 1 unsigned
+    path.write_bytes(path.read_bytes().replace(entry + b"\2", entry + b"\1"))
+    image = np.asarray(open_image(path))[..., 0]
+    assert (image[0, 0], image[1, 1], image[2, 2]) == (128, 255, 0)
+    PIL.Image.fromarray(values.astype(bool).astype(np.uint16)).save(path, tiffinfo={262: 0})
+    image = np.asarray(open_image(path))[..., 0]
+    assert (image[0, 0], image[2, 2]) == (0, 255)  # white is zero
+
+
 def test_nan_and_infinity_are_refused(tmp_path):
     values = np.ones((8, 8), np.float32)
     for bad in (np.nan, np.inf):

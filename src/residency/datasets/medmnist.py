@@ -25,6 +25,7 @@ from residency.errors import DataError
 from residency.types import Answer, Picture, Sample
 
 SIZES = (28, 64, 128, 224)
+MAX_ROWS = 2_000_000  # twelve times the largest published split: stops a zip bomb
 SPLITS = ("train", "val", "test")
 SOURCE = "MedMNIST 3.0.2, zenodo.org/records/10519652"
 
@@ -280,10 +281,14 @@ def _labels(archive: Archive, split: str, flag: Flag, size: int) -> np.ndarray:
     """Checked labels of a split, int64 [n] or [n, c]; the images are checked by their header."""
     file = archive.path.name
     shape, dtype = archive.header(f"{split}_images")
-    if dtype != np.uint8 or shape[1:] not in ((size, size), (size, size, 3)) or not shape[0]:
+    if (
+        dtype != np.uint8
+        or shape[1:] not in ((size, size), (size, size, 3))
+        or not (0 < shape[0] <= MAX_ROWS)
+    ):
         raise DataError(
             f"{file}: {split}_images is {dtype} {list(shape)}; expected uint8 [n, {size}, {size}] "
-            f"or [n, {size}, {size}, 3] with n > 0, by the file name."
+            f"or [n, {size}, {size}, 3] with n from 1 to {MAX_ROWS}, by the file name."
         )
     width = len(flag.labels) if flag.multi_label else 1
     label_shape, label_dtype = archive.header(f"{split}_labels")

@@ -251,8 +251,8 @@ def _labels(
             where = "declared" if card.labels else "in train"
             raise DataError(
                 f"{path} data row {row} has label {outside[0]!r}, which is not {where}: "
-                f"{', '.join(allowed[:20])}.{suggest(outside[0], list(allowed))} "
-                "Correct it, or declare `labels`."
+                f"{', '.join(allowed[:20])}{' ...' if len(allowed) > 20 else ''}."
+                f"{suggest(outside[0], list(allowed))} Correct it, or declare `labels`."
             )
     return multi, distinct_labels(allowed, str(path))
 
