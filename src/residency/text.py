@@ -28,9 +28,11 @@ def words(text: str) -> list[str]:
     return _WORD.findall(normalise(text))
 
 
-def _pattern(label: str) -> str:
-    """A regular expression that finds a normalised label as whole words; `-` joins words."""
-    return rf"(?<![^\W\u3400-\u9fff])(?<!-){re.escape(label)}(?![^\W\u3400-\u9fff]|-)"
+def _joins(character: str) -> bool:
+    """Whether a character continues a word: letters, digits, `_` and `-`, but no Chinese ones."""
+    if "\u3400" <= character <= "\u9fff":
+        return False
+    return character.isalnum() or character in "_-"
 
 
 def _by_norm(options: Sequence[str]) -> dict[str, str]:
@@ -44,11 +46,21 @@ def mentioned(text: str, options: Sequence[str]) -> list[tuple[str, int, int]]:
 
     The longest option wins where several fit, so "normal" is not found inside "normal, benign".
     """
-    known = _by_norm(options)
-    if not known:
-        return []
-    found = re.finditer("|".join(_pattern(key) for key in known), normalise(text))
-    return [(known[match.group()], match.start(), match.end()) for match in found]
+    by_start: dict[str, list[tuple[str, str]]] = {}
+    for key, option in _by_norm(options).items():
+        by_start.setdefault(key[0], []).append((key, option))
+    norm, spans, place = normalise(text), list[tuple[str, int, int]](), 0
+    while place < len(norm):
+        end = place + 1
+        if not (place and _joins(norm[place - 1])):
+            for key, option in by_start.get(norm[place], ()):
+                after = place + len(key)
+                if norm.startswith(key, place) and not _joins(norm[after : after + 1] or " "):
+                    spans.append((option, place, after))
+                    end = after
+                    break
+        place = end
+    return spans
 
 
 def read_label(text: str, options: Sequence[str]) -> str | None:

@@ -1,0 +1,102 @@
+"""InternVL in its native classes (`-hf` checkpoints of InternVL 2.5 / 3 / 3.5; Chen et al., 2024).
+
+`<img><IMG_CONTEXT> x 256 per tile</img>`; the processor tiles large images when its own settings say
+so. The embedding may have no unused row, so two control tokens that the chat never writes, `<quad>`
+and `</quad>`, serve as slot placeholders.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jaxtyping import Float, Int
+from PIL.Image import Image
+from torch import Tensor, nn
+from transformers import PreTrainedModel, ProcessorMixin
+
+from residency.backbone import ImageLayout, sequential_positions
+from residency.codec import InternVLCodec
+from residency.errors import UsageError
+
+model_types = ("internvl",)
+codec = InternVLCodec()
+replaces_image = True
+
+
+def prefixes() -> Mapping[str, tuple[str, ...]]:
+    """Vision tower, projector and decoder are separate modules."""
+    return {
+        "vision_encoder": ("model.vision_tower.",),
+        "connector": ("model.multi_modal_projector.",),
+        "language_model": ("model.language_model.", "lm_head."),
+    }
+
+
+def slots(model_config: Any, tokenizer: Any) -> tuple[int, int]:
+    """`<quad>` and `</quad>` where the tokenizer has them, else two unused embedding rows."""
+    ids = [tokenizer.convert_tokens_to_ids(token) for token in ("<quad>", "</quad>")]
+    if all(isinstance(i, int) and i != tokenizer.unk_token_id for i in ids):
+        return ids[0], ids[1]
+    size = model_config.get_text_config().vocab_size
+    if size - len(tokenizer) >= 2:
+        return size - 1, size - 2
+    raise UsageError(
+        f"The tokenizer ({len(tokenizer)} tokens, {size} embedding rows) has neither '<quad>' and "
+        "'</quad>' nor two unused rows for slot placeholders. Use the unmodified base checkpoint."
+    )
+
+
+def pixels(
+    processor: ProcessorMixin, images: Sequence[Image], max_pixels: int | None
+) -> tuple[dict[str, Tensor], list[ImageLayout]]:
+    """Tiles of all images `[tiles, 3, h, w]`; `max_pixels` limits the number of tiles of an image."""
+    image_processor: Any = processor.image_processor  # type: ignore[attr-defined]
+    options: dict[str, Any] = {}
+    if max_pixels is not None:
+        tile = image_processor.size["height"] * image_processor.size["width"]
+        options = {
+            "crop_to_patches": max_pixels >= 2 * tile,
+            "max_patches": max(1, max_pixels // tile),
+        }
+    made = image_processor(images=list(images), return_tensors="pt", **options)
+    per_tile: int = processor.image_seq_length  # type: ignore[attr-defined]
+    tiles = [int(n) for n in made["num_patches"]]
+    layouts = [ImageLayout(n * per_tile, (n, per_tile)) for n in tiles]
+    return {"pixel_values": made["pixel_values"], "tiles": made["num_patches"]}, layouts
+
+
+def image_token(processor: ProcessorMixin) -> int:
+    """`<IMG_CONTEXT>`."""
+    token: int = processor.image_token_id  # type: ignore[attr-defined]
+    return token
+
+
+def span(processor: ProcessorMixin, tokens: int, slot: Sequence[int]) -> list[int]:
+    """The template writes only the placeholder; the start and end tokens are the processor's."""
+    start: int = processor.start_image_token_id  # type: ignore[attr-defined]
+    end: int = processor.end_image_token_id  # type: ignore[attr-defined]
+    return [start, *[image_token(processor)] * tokens, *slot, end]
+
+
+def positions(length: int, spans: Sequence[tuple[int, ImageLayout]]) -> Int[Tensor, "1 t"]:
+    """One-dimensional."""
+    del spans  # images take ordinary positions
+    return sequential_positions(length)
+
+
+def features(model: PreTrainedModel, pixels: Mapping[str, Tensor]) -> list[Float[Tensor, "n d"]]:
+    """One pass through tower and projector for the tiles of all distinct images."""
+    inner: Any = model.model
+    config = model.config
+    made = inner.get_image_features(
+        pixels["pixel_values"],
+        vision_feature_layer=config.vision_feature_layer,
+        vision_feature_select_strategy=config.vision_feature_select_strategy,
+    ).pooler_output
+    return [tiles.flatten(0, 1) for tiles in made.split(pixels["tiles"].tolist())]
+
+
+def language_model(model: PreTrainedModel) -> nn.Module:
+    """The text decoder."""
+    inner: Any = model.model
+    decoder: nn.Module = inner.language_model
+    return decoder

@@ -1,0 +1,107 @@
+"""Qwen2-VL (Wang et al., 2024): M-RoPE, any resolution, one token per merged 2x2 patches.
+
+`<|vision_start|><|image_pad|> x n<|vision_end|>`; boxes as integers 0-1000 of width and height.
+The merger lives inside `model.visual`; it is the connector. The embedding matrix is larger than the
+tokenizer, and its unused last rows serve as slot placeholders.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from PIL.Image import Image
+from torch import Tensor, nn
+from transformers import PreTrainedModel, ProcessorMixin
+
+from residency.backbone import ImageLayout
+from residency.codec import Qwen2VLCodec
+from residency.errors import UsageError
+
+model_types = ("qwen2_vl",)
+codec = Qwen2VLCodec()
+replaces_image = True
+
+
+def prefixes() -> Mapping[str, tuple[str, ...]]:
+    """The longest matching prefix decides, so the merger belongs to the connector."""
+    return {
+        "vision_encoder": ("model.visual.",),
+        "connector": ("model.visual.merger.",),
+        "language_model": ("model.language_model.", "lm_head."),
+    }
+
+
+def slots(model_config: Any, tokenizer: Any) -> tuple[int, int]:
+    """The last two rows of the embedding, which no token of the tokenizer uses."""
+    size = model_config.get_text_config().vocab_size
+    if size - len(tokenizer) < 2:
+        raise UsageError(
+            f"The embedding has {size} rows for {len(tokenizer)} tokens; two unused rows are needed "
+            "as slot placeholders. Use the unmodified base checkpoint."
+        )
+    return size - 1, size - 2
+
+
+def pixels(
+    processor: ProcessorMixin, images: Sequence[Image], max_pixels: int | None
+) -> tuple[dict[str, Tensor], list[ImageLayout]]:
+    """Patches of all images `[patches, channels]` and their grids (time, height, width)."""
+    image_processor: Any = processor.image_processor  # type: ignore[attr-defined]
+    size = dict(image_processor.size)
+    if max_pixels is not None:
+        size["longest_edge"] = min(size["longest_edge"], max_pixels)
+        size["shortest_edge"] = min(size["shortest_edge"], size["longest_edge"])
+    made = image_processor(images=list(images), size=size, return_tensors="pt")
+    merge = image_processor.merge_size
+    layouts = [
+        ImageLayout(int(t * h * w) // merge**2, (int(h) // merge, int(w) // merge))
+        for t, h, w in made["image_grid_thw"]
+    ]
+    return {key: made[key] for key in ("pixel_values", "image_grid_thw")}, layouts
+
+
+def image_token(processor: ProcessorMixin) -> int:
+    """`<|image_pad|>`."""
+    token: int = processor.image_token_id  # type: ignore[attr-defined]
+    return token
+
+
+def span(processor: ProcessorMixin, tokens: int, slot: Sequence[int]) -> list[int]:
+    """The template already writes vision_start and vision_end around the placeholder."""
+    return [image_token(processor)] * tokens + list(slot)
+
+
+def positions(length: int, spans: Sequence[tuple[int, ImageLayout]]) -> Int[Tensor, "3 t"]:
+    """M-RoPE: text advances all three axes; an image spans its grid and advances by its longer side."""
+    pieces, done, position = [], 0, 0
+    for start, layout in spans:
+        text = torch.arange(start - done) + position
+        position += start - done
+        rows, columns = layout.grid
+        grid = torch.stack(
+            [
+                torch.full((rows * columns,), position),
+                torch.arange(rows).repeat_interleave(columns) + position,
+                torch.arange(columns).repeat(rows) + position,
+            ]
+        )
+        pieces += [text.expand(3, -1), grid]
+        position += max(rows, columns)
+        done = start + layout.tokens
+    pieces.append((torch.arange(length - done) + position).expand(3, -1))
+    return torch.cat(pieces, dim=1)
+
+
+def features(model: PreTrainedModel, pixels: Mapping[str, Tensor]) -> list[Float[Tensor, "n d"]]:
+    """One pass through the vision tower for all distinct images."""
+    inner: Any = model.model
+    made = inner.get_image_features(pixels["pixel_values"], pixels["image_grid_thw"])
+    return list(made.pooler_output)
+
+
+def language_model(model: PreTrainedModel) -> nn.Module:
+    """The text decoder."""
+    inner: Any = model.model
+    decoder: nn.Module = inner.language_model
+    return decoder

@@ -1,0 +1,140 @@
+"""Answering with a backbone: greedy or sampled text, and the likelihood of every option of a closed set."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers import DynamicCache
+
+from residency.model.huggingface import Backbone, to_device
+from residency.types import Part, Prompt, Reading, View
+
+Finish = Literal["stop", "length"]
+_CHUNK = 2**25  # logits held at once while scoring, in elements
+
+
+def _prefill(
+    backbone: Backbone, readings: Sequence[Reading], view: View
+) -> tuple[Prompt, Any, Float[Tensor, "b d"], Int[Tensor, " b"]]:
+    """Read the prompts once: the cache, the last hidden state of each row, its next position."""
+    batch = to_device(backbone.collate(readings, [view], targets=False), backbone.device)
+    if batch.dropped:
+        names = ", ".join(batch.dropped[:3])
+        raise RuntimeError(f"Prompts of {names} are too long to answer; raise max_tokens.")
+    prompt = batch.prompts[view]
+    cache = DynamicCache(config=backbone.model.config.get_text_config())
+    embeddings = backbone.embed(prompt, backbone.see(batch), backbone.exemplify(batch))
+    hidden, cache = backbone.decode(embeddings, prompt.attention, prompt.positions, cache)
+    last = prompt.attention.sum(1) - 1
+    rows = torch.arange(len(last), device=last.device)
+    following = prompt.positions.amax(0)[rows].amax(1) + 1
+    return prompt, cache, hidden[rows, last], following
+
+
+def stops(backbone: Backbone) -> set[int]:
+    """Ids of the tokens that end a response: the model's own, and the chat template's end of turn."""
+    declared = backbone.model.generation_config.eos_token_id  # type: ignore[union-attr]
+    ids = {declared} if isinstance(declared, int) else set(declared or ())
+    ids.add(backbone.composer.end_of_turn)
+    return ids
+
+
+@torch.no_grad()
+def generate(
+    backbone: Backbone,
+    readings: Sequence[Reading],
+    view: View,
+    *,
+    max_tokens: int,
+    temperature: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> list[tuple[str, Finish]]:
+    """Answer each reading; its own response is not looked at.
+
+    `temperature` 0 is greedy. Control tokens other than the end of the response stay in the text, so
+    that codecs can read boxes from it.
+    """
+    prompt, cache, hidden, position = _prefill(backbone, readings, view)
+    ends = torch.tensor(sorted(stops(backbone)), device=hidden.device)
+    attention = prompt.attention
+    done = torch.zeros(len(hidden), dtype=torch.bool, device=hidden.device)
+    made: list[Int[Tensor, " b"]] = []
+    axes = len(prompt.positions)
+    for _ in range(max_tokens):
+        token = _choose(backbone.head(hidden), temperature, generator)
+        made.append(torch.where(done, ends[0], token))
+        done |= torch.isin(token, ends)
+        if bool(done.all()):
+            break
+        attention = torch.cat([attention, torch.ones_like(attention[:, :1])], dim=1)
+        embeddings = backbone.model.get_input_embeddings()(token[:, None])
+        places = position[None, :, None].expand(axes, -1, 1)
+        states, cache = backbone.decode(embeddings, attention, places, cache)
+        hidden, position = states[:, -1], position + 1
+    return [_text(backbone, row, set(ends.tolist())) for row in torch.stack(made, 1).tolist()]
+
+
+def _choose(
+    logits: Float[Tensor, "b v"], temperature: float, generator: torch.Generator | None
+) -> Int[Tensor, " b"]:
+    if not temperature:
+        return logits.argmax(-1)
+    probabilities = (logits.float() / temperature).softmax(-1)
+    return torch.multinomial(probabilities, 1, generator=generator)[:, 0]
+
+
+def _text(backbone: Backbone, tokens: list[int], ends: set[int]) -> tuple[str, Finish]:
+    kept = next((k for k, token in enumerate(tokens) if token in ends), len(tokens))
+    text: str = backbone.composer.tokenizer.decode(tokens[:kept], skip_special_tokens=False)
+    return text.strip(), "stop" if kept < len(tokens) else "length"
+
+
+@torch.no_grad()
+def score(
+    backbone: Backbone,
+    readings: Sequence[Reading],
+    view: View,
+    options: Sequence[Sequence[Part]],
+) -> Float[Tensor, "n k"]:
+    """Log-likelihood of each option as the whole response (its end included), summed over tokens.
+
+    The prompt is read once; all options follow it in one pass, each attending to the prompt and to
+    itself only. An option that is a prefix of another is told apart by the end of the response.
+    """
+    prompt, cache, hidden, position = _prefill(backbone, readings, view)
+    end = backbone.composer.end_of_turn
+    ids = [[*backbone.composer.response_ids(option), end] for option in options]
+    owner = torch.tensor([k for k, row in enumerate(ids) for _ in row])
+    offset = torch.tensor([t for row in ids for t in range(len(row))])
+    tokens = torch.tensor([token for row in ids for token in row])
+    owner, offset, tokens = (x.to(hidden.device) for x in (owner, offset, tokens))
+    b, s = len(hidden), len(tokens)
+    embeddings = backbone.model.get_input_embeddings()(tokens.expand(b, s))
+    places = (position[:, None] + offset).expand(len(prompt.positions), b, s)
+    mask = _mask(prompt.attention, owner)
+    states, _ = backbone.decode(embeddings, mask, places, cache)
+    # The state before a token predicts it: the prompt's last state for every option's first token.
+    before = torch.cat([hidden[:, None], states[:, :-1]], dim=1)
+    before = torch.where((offset == 0)[None, :, None], hidden[:, None], before)
+    vocabulary = backbone.model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr,index]
+    rows = max(1, _CHUNK // (s * vocabulary))
+    scores = []
+    for chunk in before.split(rows):
+        logits = backbone.head(chunk.flatten(0, 1)).float().view(len(chunk), s, -1)
+        picked = logits.gather(2, tokens.expand(len(chunk), s)[..., None])[..., 0]
+        token_scores = picked - logits.logsumexp(-1)
+        total = torch.zeros(len(chunk), len(ids), device=hidden.device)
+        scores.append(total.index_add_(1, owner, token_scores))
+    return torch.cat(scores).cpu()
+
+
+def _mask(attention: Bool[Tensor, "b t"], owner: Int[Tensor, " s"]) -> Bool[Tensor, "b 1 s u"]:
+    """Option tokens see the whole prompt and the earlier tokens of their own option."""
+    s = len(owner)
+    own = (owner[:, None] == owner[None]) & torch.ones(
+        s, s, dtype=torch.bool, device=owner.device
+    ).tril()
+    b = len(attention)
+    return torch.cat([attention[:, None].expand(b, s, -1), own.expand(b, s, s)], dim=2)[:, None]

@@ -1,0 +1,73 @@
+"""What a step of a recipe is, and the workspace that steps share: a run folder, a base, data sets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from residency.dataset import Dataset, open_dataset
+from residency.errors import UsageError
+
+BASE = "base"  # names the untouched generalist where a step names the step it starts from
+
+
+@dataclass(kw_only=True)
+class Workspace:
+    """Where the steps of one run read and write; data sets are opened once."""
+
+    out: Path
+    base: str
+    seed: int
+    limit: int | None
+    command: str
+    _open: dict[str, Dataset] = field(default_factory=dict)
+
+    def folder(self, step: str) -> Path:
+        """The folder of a step."""
+        return self.out / step
+
+    def datasets(self, specs: tuple[str, ...]) -> list[Dataset]:
+        """The named data sets.
+
+        Raises:
+            UsageError: two of them have the same name, so their results could not be told apart.
+        """
+        for spec in specs:
+            if spec not in self._open:
+                self._open[spec] = open_dataset(spec)
+        opened = [self._open[spec] for spec in specs]
+        names = [dataset.name for dataset in opened]
+        if len(set(names)) < len(names):
+            raise UsageError(f"Two data sets have the same name: {', '.join(names)}. Rename one.")
+        return opened
+
+    def model(self, step: str) -> str:
+        """What `store.load` takes for the model that a step left, or the base."""
+        return self.base if step == BASE else str(self.folder(step) / "model")
+
+    def expert(self, step: str) -> Path:
+        """The expert that a fitting step left."""
+        return self.folder(step) / "expert"
+
+
+@runtime_checkable
+class Step(Protocol):
+    """One piece of work of a recipe: a frozen dataclass whose repr is its identity."""
+
+    @property
+    def name(self) -> str:
+        """Its folder in the run; unique in the recipe."""
+        ...
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the steps whose output it reads."""
+        ...
+
+    def plan(self, workspace: Workspace) -> list[str]:
+        """What it would do, a line each; refuses what cannot work without loading weights."""
+        ...
+
+    def run(self, workspace: Workspace) -> Mapping[str, Any]:
+        """Do it; returns facts for `done.json`. Result rows go to `summary.json` in its folder."""
+        ...

@@ -1,0 +1,83 @@
+"""How a part is trained: values that recipes compose; no heavy imports."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from residency.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Full:
+    """Train every weight of a part."""
+
+    lr: float
+
+    def describe(self) -> str:
+        """For the parts table."""
+        return "full"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoRA:
+    """Train low-rank updates of every linear layer of a part (Hu et al., 2021).
+
+    The defaults are those of InternVL2's official second fine-tuning script: rank 16, alpha 32.
+    """
+
+    lr: float
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+
+    def describe(self) -> str:
+        """For the parts table."""
+        return f"LoRA r={self.rank}"
+
+
+Train = Full | LoRA
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Schedule:
+    """How an optimizer run is paced; learning rates belong to the parts.
+
+    `batch_size` is global: over all processes and accumulation steps. `updates` ends the run early;
+    otherwise it is `epochs` passes over the mixture. Warm-up is a share of all updates, after which
+    the learning rate follows a cosine to zero, stays, or falls linearly.
+    """
+
+    epochs: float = 1.0
+    updates: int | None = None
+    batch_size: int = 16
+    microbatch_size: int = 16
+    warmup: float = 0.03
+    decay: Literal["cosine", "linear", "constant"] = "cosine"
+    weight_decay: float = 0.01
+    clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.batch_size % self.microbatch_size and self.batch_size > self.microbatch_size:
+            raise UsageError(
+                f"batch_size={self.batch_size} is not a multiple of microbatch_size="
+                f"{self.microbatch_size}."
+            )
+        if min(self.batch_size, self.microbatch_size) < 1 or self.epochs <= 0:
+            raise UsageError("batch_size, microbatch_size and epochs must be positive.")
+
+    def total(self, samples: int) -> int:
+        """Updates of a run over that many samples."""
+        if self.updates is not None:
+            return self.updates
+        per_epoch = -(-samples // self.batch_size)
+        return max(1, round(self.epochs * per_epoch))
+
+    def factor(self, update: int, total: int) -> float:
+        """The learning rate of update `update` (from 0) as a share of the peak."""
+        warm = round(self.warmup * total)
+        if update < warm:
+            return (update + 1) / warm
+        progress = (update - warm) / max(1, total - warm)
+        if self.decay == "cosine":
+            return 0.5 * (1 + math.cos(math.pi * progress))
+        return 1 - progress if self.decay == "linear" else 1.0
