@@ -351,7 +351,7 @@ def faulty() -> Dataset:
     def broken():
         raise DataError("no pixels")
 
-    box = Box(name="x", x1=0, y1=0, x2=5, y2=2)
+    box = Box(name="x", x1=0.0, y1=0.0, x2=5.0, y2=2.0)
     train = [
         sample("t0", picture("k0", 0), group="secret-name"),
         sample("t1", picture("k1", 1), answer="c"),
