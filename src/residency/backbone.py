@@ -27,7 +27,6 @@ class ImageLayout:
 
 
 @runtime_checkable
-@runtime_checkable
 class Family(Protocol):
     """What every module in `residency.backbones` provides."""
 
@@ -65,7 +64,7 @@ class Family(Protocol):
 
     def features(
         self, model: PreTrainedModel, pixels: Mapping[str, Tensor]
-    ) -> list[Float[Tensor, "n d"]]:
+    ) -> list[Float[Tensor, "_ d"]]:
         """One pass of vision encoder and connector: the embeddings of every distinct image."""
         ...
 

@@ -82,7 +82,8 @@ class Sample:
     `task` names an entry of `residency.tasks`. `options` is the closed set of answers in canonical
     order, empty for open questions. `group` is the patient (or whatever must stay on one side of a
     split and is resampled as one); empty means the sample stands alone. `modality` is the name of
-    the imaging modality in the sample's language.
+    the imaging modality in the sample's language. `also` holds further samples about the same images,
+    which training asks in later turns of the same conversation; evaluation asks the first alone.
     """
 
     id: str
@@ -97,6 +98,7 @@ class Sample:
     group: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
     language: Language = "en"
+    also: tuple["Sample", ...] = ()
 
     @property
     def unit(self) -> str:

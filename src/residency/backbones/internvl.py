@@ -1,13 +1,14 @@
 """InternVL in its native classes (`-hf` checkpoints of InternVL 2.5 / 3 / 3.5; Chen et al., 2024).
 
-`<img><IMG_CONTEXT> x 256 per tile</img>`; the processor tiles large images when its own settings say
-so. The embedding may have no unused row, so two control tokens that the chat never writes, `<quad>`
+`<img><IMG_CONTEXT> x 256 per tile</img>`; the processor cuts large images into tiles and adds a
+thumbnail. The embedding may have no unused row, so two control tokens that the chat never writes, `<quad>`
 and `</quad>`, serve as slot placeholders.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from jaxtyping import Float, Int
 from PIL.Image import Image
 from torch import Tensor, nn
@@ -48,20 +49,23 @@ def slots(model_config: Any, tokenizer: Any) -> tuple[int, int]:
 def pixels(
     processor: ProcessorMixin, images: Sequence[Image], max_pixels: int | None
 ) -> tuple[dict[str, Tensor], list[ImageLayout]]:
-    """Tiles of all images `[tiles, 3, h, w]`; `max_pixels` limits the number of tiles of an image."""
+    """Tiles of all images `[tiles, 3, h, w]`; `max_pixels` caps the area of an image's tiles.
+
+    Tiling is the processor's default, which its image processor alone does not know.
+    """
     image_processor: Any = processor.image_processor  # type: ignore[attr-defined]
-    options: dict[str, Any] = {}
+    options = {"crop_to_patches": True} | dict(getattr(processor, "images_kwargs", {}))
     if max_pixels is not None:
-        tile = image_processor.size["height"] * image_processor.size["width"]
-        options = {
-            "crop_to_patches": max_pixels >= 2 * tile,
-            "max_patches": max(1, max_pixels // tile),
-        }
+        tiles = max_pixels // (image_processor.size["height"] * image_processor.size["width"])
+        if tiles < 3:  # an image of two tiles gets a third, its thumbnail
+            options["crop_to_patches"] = False
+        else:
+            options["max_patches"] = min(tiles - 1, image_processor.max_patches)
     made = image_processor(images=list(images), return_tensors="pt", **options)
     per_tile: int = processor.image_seq_length  # type: ignore[attr-defined]
-    tiles = [int(n) for n in made["num_patches"]]
-    layouts = [ImageLayout(n * per_tile, (n, per_tile)) for n in tiles]
-    return {"pixel_values": made["pixel_values"], "tiles": made["num_patches"]}, layouts
+    counts = torch.as_tensor(made["num_patches"])
+    layouts = [ImageLayout(n * per_tile, (n, per_tile)) for n in counts.tolist()]
+    return {"pixel_values": made["pixel_values"], "tiles": counts}, layouts
 
 
 def image_token(processor: ProcessorMixin) -> int:
@@ -83,7 +87,7 @@ def positions(length: int, spans: Sequence[tuple[int, ImageLayout]]) -> Int[Tens
     return sequential_positions(length)
 
 
-def features(model: PreTrainedModel, pixels: Mapping[str, Tensor]) -> list[Float[Tensor, "n d"]]:
+def features(model: PreTrainedModel, pixels: Mapping[str, Tensor]) -> list[Float[Tensor, "_ d"]]:
     """One pass through tower and projector for the tiles of all distinct images."""
     inner: Any = model.model
     config = model.config

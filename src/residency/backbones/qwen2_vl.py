@@ -93,7 +93,7 @@ def positions(length: int, spans: Sequence[tuple[int, ImageLayout]]) -> Int[Tens
     return torch.cat(pieces, dim=1)
 
 
-def features(model: PreTrainedModel, pixels: Mapping[str, Tensor]) -> list[Float[Tensor, "n d"]]:
+def features(model: PreTrainedModel, pixels: Mapping[str, Tensor]) -> list[Float[Tensor, "_ d"]]:
     """One pass through the vision tower for all distinct images."""
     inner: Any = model.model
     made = inner.get_image_features(pixels["pixel_values"], pixels["image_grid_thw"])

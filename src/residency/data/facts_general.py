@@ -75,6 +75,24 @@ def draw_fact(rng: Random, skill: str) -> tuple[Scene, Fact]:
             return scene, fact
 
 
+def fact_of(rng: Random, scene: Scene, skill: str) -> Fact | None:
+    """Something to ask about a given scene; None where a few draws found nothing unambiguous."""
+    fitting = [
+        (kind, weight) for kind, (weight, about) in KINDS.items() if scene.kind in about.split()
+    ]
+    for _ in range(6):
+        kind = rng.choices([kind for kind, _ in fitting], [weight for _, weight in fitting])[0]
+        one = len(scene.things) == 1
+        if (kind == "relation" and one) or (kind == "which" and skill == "open" and not one):
+            continue
+        if kind == "place" and scene.kind == "spots" and not one:
+            continue
+        fact = _about_things(rng, scene, kind) if scene.things else _about_whole(scene, kind)
+        if fact and not (skill == "open" and fact.pool[0] in TEXTURED):
+            return fact
+    return None
+
+
 def _about_whole(scene: Scene, kind: str) -> Fact | None:
     """A fact about lines, halves or a pattern."""
     if kind == "sharpness" and scene.facts["pattern"] in ("plain", "gradient", "blobs"):

@@ -123,13 +123,20 @@ class Mixture:
             shuffled = self.sample(self.strangers.draw(index, rng_seed, epoch))
         return Reading(
             sample=sample,
-            conversation=(
-                Turn("user", (*images, self._task(sample).ask(sample, self.wording))),
-                Turn("assistant", self.response(sample), learn=True),
+            conversation=tuple(
+                turn
+                for number, one in enumerate((sample, *sample.also))
+                for turn in self._turns(one, images if number == 0 else ())
             ),
             negative=negative,
             negative_response=() if negative is None else self.response(negative),
             shuffled=shuffled,
+        )
+
+    def _turns(self, sample: Sample, images: tuple[ImagePart, ...]) -> tuple[Turn, Turn]:
+        return (
+            Turn("user", (*images, self._task(sample).ask(sample, self.wording))),
+            Turn("assistant", self.response(sample), learn=True),
         )
 
     def response(self, sample: Sample) -> tuple[Part, ...]:

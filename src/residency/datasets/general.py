@@ -6,6 +6,7 @@ fact and the accuracy that uniform guessing reaches (`chance`; 0 for boxes, poin
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -13,7 +14,7 @@ from typing import overload
 
 from residency.data import common_words
 from residency.data import wordings_general as wordings
-from residency.data.facts_general import OPPOSITE, Fact, draw_fact, name
+from residency.data.facts_general import OPPOSITE, Fact, draw_fact, fact_of, name
 from residency.data.wordings_general import say
 from residency.dataset import Dataset
 from residency.errors import UsageError
@@ -37,9 +38,10 @@ _CHINESE_SHARE = 0.15
 class Draws(Sequence[Sample]):
     """The samples of one split, made when indexed; `skills` in turn, or by weight in training."""
 
-    def __init__(self, split: str, skills: tuple[str, ...]) -> None:
+    def __init__(self, split: str, skills: tuple[str, ...], rounds: int = 1) -> None:
         self.split = split
         self.skills = skills
+        self.rounds = rounds
 
     def __len__(self) -> int:
         return SIZES[self.split]
@@ -61,7 +63,8 @@ class Draws(Sequence[Sample]):
         else:
             skill = self.skills[index % len(self.skills)]
         language: Language = "zh" if rng.random() < _CHINESE_SHARE else "en"
-        return _sample(rng, f"general/{seed}/{index}", skill, language)
+        first = _sample(rng, f"general/{seed}/{index}", skill, language)
+        return _with_rounds(rng, first, self.skills, self.rounds) if self.rounds > 1 else first
 
 
 def recognises(path: Path) -> bool:
@@ -72,19 +75,27 @@ def recognises(path: Path) -> bool:
 def load(where: str) -> Dataset:
     """Open the world; `where` names skills joined by `+`, '' means all of them.
 
+    `SKILLS:N`, or `:N` for all skills, asks about each training picture up to N times, in one
+    conversation.
+
     Raises:
-        UsageError: a skill that does not exist.
+        UsageError: a skill that does not exist, or a number of rounds that is none.
     """
-    skills = tuple(where.split("+")) if where else SKILLS
+    named, _, rounds = where.partition(":")
+    if rounds and not (rounds.isdecimal() and int(rounds)):
+        raise UsageError(f"general:{where}: {rounds!r} is no number of rounds, such as 6.")
+    skills = tuple(named.split("+")) if named else SKILLS
     if unknown := [name for name in skills if name not in SKILLS]:
         raise UsageError(
             f"Data set 'general' has no skills {unknown}; it has: {', '.join(SKILLS)}."
         )
-    splits = {split: Draws(split, skills) for split in SIZES}
+    asked = {"train": int(rounds or 1), "val": 1, "test": 1}
+    splits = {split: Draws(split, skills, asked[split]) for split in SIZES}
     content = hashlib.sha256()
     for split in splits.values():
         for sample in split[:6]:
-            content.update(repr((sample.id, sample.question, sample.answer)).encode())
+            for one in (sample, *sample.also):
+                content.update(repr((one.id, one.question, one.answer)).encode())
             content.update(sample.images[0].load().tobytes())
     return Dataset(
         name="general",
@@ -110,18 +121,47 @@ def texts(count: int) -> Iterator[str]:
         yield from sample.options
 
 
-def _sample(rng: Random, key: str, skill: str, language: Language) -> Sample:
+def _with_rounds(rng: Random, first: Sample, skills: tuple[str, ...], rounds: int) -> Sample:
+    """The sample with more questions about its picture; descriptions, which tell all, come last."""
+    render_scene = first.images[0].load
+    scene: Scene = render_scene.args[0]  # type: ignore[attr-defined]
+    asked = [first]
+    for number in range(2, rounds + 1):
+        skill = rng.choices(skills, [_TRAIN_WEIGHTS[name] for name in skills])[0]
+        more = _sample(rng, f"{first.id}/{number}", skill, first.language, scene)
+        if more and more.question not in {sample.question for sample in asked}:
+            asked.append(replace(more, images=first.images))
+    asked.sort(key=lambda sample: sample.task == "caption")
+    return replace(asked[0], id=first.id, also=tuple(asked[1:]))
+
+
+@overload
+def _sample(rng: Random, key: str, skill: str, language: Language) -> Sample: ...
+@overload
+def _sample(
+    rng: Random, key: str, skill: str, language: Language, scene: Scene
+) -> Sample | None: ...
+def _sample(
+    rng: Random, key: str, skill: str, language: Language, scene: Scene | None = None
+) -> Sample | None:
+    """A sample of a skill, about a given scene or one drawn for it; None where the scene has none."""
     answer: Answer
     options: tuple[str, ...] = ()
     likely = 0.0
     if skill in ("box", "point"):
-        scene, kind, question, answer = _grounding(rng, skill, language)
+        if scene is not None and scene.kind not in ("objects", "spots"):
+            return None
+        scene, kind, question, answer = _grounding(rng, skill, language, scene)
     elif skill == "describe":
-        scene = world.draw(rng, rng.choices(world.KINDS, (10, 1, 1, 1, 1, 2))[0])
+        scene = scene or world.draw(rng, rng.choices(world.KINDS, (10, 1, 1, 1, 1, 2))[0])
         kind, question = scene.kind, rng.choice(wordings.DESCRIBE[language])
         answer = _caption(scene, language)
     else:
-        scene, fact = draw_fact(rng, skill)
+        fact = fact_of(rng, scene, skill) if scene else None
+        if scene is None:
+            scene, fact = draw_fact(rng, skill)
+        if fact is None:
+            return None
         kind = fact.kind
         question, answer, options = _ASK[skill](rng, fact, language)
         likely = 1 / len(options or fact.pool)
@@ -230,12 +270,13 @@ def _caption(scene: Scene, language: Language) -> str:
 
 
 def _grounding(
-    rng: Random, skill: str, language: Language
+    rng: Random, skill: str, language: Language, scene: Scene | None = None
 ) -> tuple[Scene, str, str, tuple[Box, ...] | tuple[Point, ...]]:
     """A phrase and what it denotes: one thing, or now and then every object, from left to right."""
-    about = "spots" if rng.random() < 0.2 else "objects"
-    number = 1 if about == "spots" else rng.choice((1, 1, 1, 2, 2, 3))
-    scene = world.draw(rng, about, number)
+    if scene is None:
+        about = "spots" if rng.random() < 0.2 else "objects"
+        scene = world.draw(rng, about, 1 if about == "spots" else rng.choice((1, 1, 1, 2, 2, 3)))
+    about, number = scene.kind, len(scene.things)
     things = [rng.choice(scene.things)]
     kind = about
     phrase = say(name(rng, things[0], scene), language)

@@ -65,12 +65,19 @@ def load(where: str) -> Dataset:
             f"Available: {', '.join(kinds)}."
         )
     options = parse(",".join(rest))
+    if kind.endswith("_volume") and options.task in ("detection", "landmark"):
+        raise UsageError(
+            f"phantoms:{kind} has no task {options.task!r}: its boxes and landmarks belong to one "
+            f"slice. Use phantoms:{kind.removesuffix('_volume')} instead."
+        )
     modality: Modality = find("phantoms.modalities", kind.removesuffix("_volume"))  # type: ignore[assignment]
     name = spell(kind, options)
     return Dataset(
         name=name,
         splits={
-            split: Split(kind=kind, modality=modality, split=split, options=options, dataset=name)
+            split: Split(
+                Source(kind=kind, modality=modality, split=split, options=options, dataset=name)
+            )
             for split in ("train", "val", "test")
         },
         labels=tuple(say(modality, label, _language(options)) for label in modality.LABELS),
@@ -147,8 +154,8 @@ def _language(options: Options) -> Language:
     return "zh" if options.language == "zh" else "en"
 
 
-class Split(Sequence[Sample]):
-    """The samples of one split, drawn when indexed and painted when their picture is loaded."""
+class Source:
+    """Draws the samples of one split by number."""
 
     def __init__(
         self, *, kind: str, modality: Modality, split: str, options: Options, dataset: str
@@ -160,20 +167,6 @@ class Split(Sequence[Sample]):
         sizes = stream(*self.root, "patients").integers(1, 5, self.count)
         self.patients = np.repeat(np.arange(self.count), sizes)[: self.count]
 
-    def __len__(self) -> int:
-        return self.count
-
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
-    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
-        if isinstance(index, slice):
-            return [self._sample(i) for i in range(*index.indices(self.count))]
-        if not -self.count <= index < self.count:
-            raise IndexError(f"{self.dataset} {self.split} has {self.count} samples, not {index}.")
-        return self._sample(index % self.count)
-
     def case(self, index: int) -> Case:
         """The facts of a sample; classes come in shuffled rounds, so they are balanced."""
         labels = self.modality.LABELS
@@ -182,62 +175,87 @@ class Split(Sequence[Sample]):
         patient = stream(*self.root, "patient", self.patients[index])
         return self.modality.draw(label, stream(*self.root, "case", index), patient)
 
-    def _sample(self, index: int) -> Sample:
+    def sample(self, index: int) -> Sample:
+        """The sample; its pixels are painted when they are loaded."""
         case, language = self.case(index), _language(self.options)
         question, options, answer = _ask(self, case, index)
-        key = "/".join(map(str, ("phantoms", *self.root, index)))
-        key += f"/size={self.options.size}/shift={self.options.shift}"
-        patient = f"{self.kind.removesuffix('_volume')}-{self.options.seed}-{self.split}"
+        patient = f"{self.root[1]}-{self.options.seed}-{self.split}-p{self.patients[index]:05d}"
+        volume = self.kind.endswith("_volume")
         return Sample(
             id=f"{self.kind}-{self.split}-{index:06d}",
             dataset=self.dataset,
             task=self.options.task,
             answer=answer,
-            images=()
-            if self._is_volume
-            else (
-                Picture(
-                    key=key,
-                    load=partial(_picture, self, case, index),
-                    size=(self.options.size,) * 2,
-                ),
-            ),
-            volume=self._volume(case, index, key) if self._is_volume else None,
+            images=() if volume else (self._picture(case, index),),
+            volume=self._volume(case, index) if volume else None,
             question=question,
             options=options,
             modality=say(self.modality, self.modality.NAME, language),
-            group=f"{patient}-p{self.patients[index]:05d}",
+            group=patient,
             attributes=localise(self.modality, case, language),
             language=language,
         )
 
-    @property
-    def _is_volume(self) -> bool:
-        return self.kind.endswith("_volume")
+    def _key(self, index: int) -> str:
+        place = "/".join(map(str, ("phantoms", *self.root, index)))
+        return f"{place}/size={self.options.size}/shift={self.options.shift}"
 
-    def _volume(self, case: Case, index: int, key: str) -> Volume:
+    def _picture(self, case: Case, index: int) -> Picture:
+        size = self.options.size
+        load = partial(_picture, self, case, index)
+        return Picture(key=self._key(index), load=load, size=(size, size))
+
+    def _volume(self, case: Case, index: int) -> Volume:
         spacing = self.modality.spacing_mm(self.options.size)  # type: ignore[attr-defined]
         load = partial(_voxels, self, case, index)
-        return Volume(key=f"{key}/volume", load=load, spacing_mm=spacing)
+        return Volume(key=f"{self._key(index)}/volume", load=load, spacing_mm=spacing)
 
 
-def _picture(split: Split, case: Case, index: int) -> Image.Image:
-    pixels, options = stream(*split.root, "pixels", index), split.options
-    return Image.fromarray(split.modality.paint(case, options.size, options.shift, pixels))
+class Split(Sequence[Sample]):
+    """A source as a sequence."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def __len__(self) -> int:
+        return self.source.count
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
+        count = len(self)
+        if isinstance(index, slice):
+            return [self.source.sample(i) for i in range(*index.indices(count))]
+        if not -count <= index < count:
+            raise IndexError(
+                f"{self.source.dataset} {self.source.split} has {count} samples, not {index}."
+            )
+        return self.source.sample(index % count)
+
+    def case(self, index: int) -> Case:
+        """The facts behind a sample."""
+        return self.source.case(index)
 
 
-def _voxels(split: Split, case: Case, index: int) -> np.ndarray:
-    pixels, options = stream(*split.root, "pixels", index), split.options
-    voxels: np.ndarray = split.modality.voxels(  # type: ignore[attr-defined]
+def _picture(source: Source, case: Case, index: int) -> Image.Image:
+    pixels, options = stream(*source.root, "pixels", index), source.options
+    return Image.fromarray(source.modality.paint(case, options.size, options.shift, pixels))
+
+
+def _voxels(source: Source, case: Case, index: int) -> np.ndarray:
+    pixels, options = stream(*source.root, "pixels", index), source.options
+    voxels: np.ndarray = source.modality.voxels(  # type: ignore[attr-defined]
         case, options.size, options.shift, pixels
     )
     return voxels
 
 
-def _ask(split: Split, case: Case, index: int) -> tuple[str, tuple[str, ...], Answer]:
+def _ask(source: Source, case: Case, index: int) -> tuple[str, tuple[str, ...], Answer]:
     """The question (empty where the task asks by itself), the closed options and the answer."""
-    modality, language, size = split.modality, _language(split.options), split.options.size
-    task = split.options.task
+    modality, language, size = source.modality, _language(source.options), source.options.size
+    task = source.options.task
     if task == "classification":
         labels = tuple(say(modality, label, language) for label in modality.LABELS)
         return "", labels, say(modality, case.label, language)
@@ -246,7 +264,7 @@ def _ask(split: Split, case: Case, index: int) -> tuple[str, tuple[str, ...], An
     if task == "caption":
         return "", (), fill(modality, case, case.caption, language)
     if task == "vqa":
-        return _question(modality, case, language, stream(*split.root, "question", index))
+        return _question(modality, case, language, stream(*source.root, "question", index))
     if task == "detection":
         return "", (), boxes(modality, case, size, language)
     return "", (), landmarks(modality, case, size, language)

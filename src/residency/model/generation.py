@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import DynamicCache
 
+from residency.errors import DataError, UsageError
 from residency.model.huggingface import Backbone, to_device
 from residency.types import Part, Prompt, Reading, View
 
@@ -22,7 +23,10 @@ def _prefill(
     batch = to_device(backbone.collate(readings, [view], targets=False), backbone.device)
     if batch.dropped:
         names = ", ".join(batch.dropped[:3])
-        raise RuntimeError(f"Prompts of {names} are too long to answer; raise max_tokens.")
+        raise DataError(
+            f"The length policy drops the prompts of {names}: too long to answer. Raise the limit "
+            "of tokens, or choose too_long=shrink."
+        )
     prompt = batch.prompts[view]
     cache = DynamicCache(config=backbone.model.config.get_text_config())
     embeddings = backbone.embed(prompt, backbone.see(batch), backbone.exemplify(batch))
@@ -53,9 +57,21 @@ def generate(
 ) -> list[tuple[str, Finish]]:
     """Answer each reading; its own response is not looked at.
 
-    `temperature` 0 is greedy. Control tokens other than the end of the response stay in the text, so
-    that codecs can read boxes from it.
+    `temperature` 0 is greedy; above 0 tokens are drawn with `generator`. Control tokens other than
+    the end of the response stay in the text, so that codecs can read boxes from it.
+
+    Raises:
+        UsageError: `max_tokens` below 1, or a temperature without a generator.
+        DataError: a prompt is too long for the model's limits.
     """
+    if max_tokens < 1:
+        raise UsageError(f"max_tokens={max_tokens}; generate at least one token.")
+    if temperature < 0 or (temperature and generator is None):
+        raise UsageError(
+            f"temperature={temperature}: use 0 for greedy, or above 0 together with a generator."
+        )
+    if not readings:
+        return []
     prompt, cache, hidden, position = _prefill(backbone, readings, view)
     ends = torch.tensor(sorted(stops(backbone)), device=hidden.device)
     attention = prompt.attention
@@ -82,12 +98,16 @@ def _choose(
     if not temperature:
         return logits.argmax(-1)
     probabilities = (logits.float() / temperature).softmax(-1)
-    return torch.multinomial(probabilities, 1, generator=generator)[:, 0]
+    place = generator.device if generator is not None else logits.device
+    drawn = torch.multinomial(probabilities.to(place), 1, generator=generator)
+    return drawn[:, 0].to(logits.device)
 
 
 def _text(backbone: Backbone, tokens: list[int], ends: set[int]) -> tuple[str, Finish]:
     kept = next((k for k, token in enumerate(tokens) if token in ends), len(tokens))
-    text: str = backbone.composer.tokenizer.decode(tokens[:kept], skip_special_tokens=False)
+    text: str = backbone.composer.tokenizer.decode(
+        tokens[:kept], skip_special_tokens=False, clean_up_tokenization_spaces=False
+    )
     return text.strip(), "stop" if kept < len(tokens) else "length"
 
 
@@ -102,32 +122,44 @@ def score(
 
     The prompt is read once; all options follow it in one pass, each attending to the prompt and to
     itself only. An option that is a prefix of another is told apart by the end of the response.
+
+    Raises:
+        UsageError: no options, or one without any text.
+        DataError: a prompt is too long for the model's limits.
     """
+    if not options or not all(backbone.composer.response_ids(option) for option in options):
+        raise UsageError("Give at least one option to score, each with some text.")
+    if not readings:
+        return torch.zeros(0, len(options))
     prompt, cache, hidden, position = _prefill(backbone, readings, view)
     end = backbone.composer.end_of_turn
     ids = [[*backbone.composer.response_ids(option), end] for option in options]
-    owner = torch.tensor([k for k, row in enumerate(ids) for _ in row])
-    offset = torch.tensor([t for row in ids for t in range(len(row))])
-    tokens = torch.tensor([token for row in ids for token in row])
-    owner, offset, tokens = (x.to(hidden.device) for x in (owner, offset, tokens))
+    place = hidden.device
+    owner = torch.tensor([k for k, row in enumerate(ids) for _ in row], device=place)
+    offset = torch.tensor([t for row in ids for t in range(len(row))], device=place)
+    tokens = torch.tensor([token for row in ids for token in row], device=place)
     b, s = len(hidden), len(tokens)
     embeddings = backbone.model.get_input_embeddings()(tokens.expand(b, s))
     places = (position[:, None] + offset).expand(len(prompt.positions), b, s)
-    mask = _mask(prompt.attention, owner)
-    states, _ = backbone.decode(embeddings, mask, places, cache)
+    states, _ = backbone.decode(embeddings, _mask(prompt.attention, owner), places, cache)
     # The state before a token predicts it: the prompt's last state for every option's first token.
     before = torch.cat([hidden[:, None], states[:, :-1]], dim=1)
     before = torch.where((offset == 0)[None, :, None], hidden[:, None], before)
-    vocabulary = backbone.model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr,index]
-    rows = max(1, _CHUNK // (s * vocabulary))
-    scores = []
-    for chunk in before.split(rows):
-        logits = backbone.head(chunk.flatten(0, 1)).float().view(len(chunk), s, -1)
-        picked = logits.gather(2, tokens.expand(len(chunk), s)[..., None])[..., 0]
-        token_scores = picked - logits.logsumexp(-1)
-        total = torch.zeros(len(chunk), len(ids), device=hidden.device)
-        scores.append(total.index_add_(1, owner, token_scores))
-    return torch.cat(scores).cpu()
+    of = _log_likelihood(backbone, before.flatten(0, 1), tokens.repeat(b)).view(b, s)
+    return torch.zeros(b, len(ids), device=place).index_add_(1, owner, of).cpu()
+
+
+def _log_likelihood(
+    backbone: Backbone, hidden: Float[Tensor, "r d"], tokens: Int[Tensor, " r"]
+) -> Float[Tensor, " r"]:
+    """Of each token after its state, in float32; the logits of all rows never exist at once."""
+    width = backbone.model.get_output_embeddings().weight.shape[0]  # type: ignore[union-attr,index]
+    rows = max(1, _CHUNK // int(width))
+    made = []
+    for states, chosen in zip(hidden.split(rows), tokens.split(rows), strict=True):
+        logits = backbone.head(states).float()
+        made.append(logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(-1))
+    return torch.cat(made)
 
 
 def _mask(attention: Bool[Tensor, "b t"], owner: Int[Tensor, " s"]) -> Bool[Tensor, "b 1 s u"]:

@@ -1,35 +1,23 @@
 """Backbone: a Hugging Face vision-language model seen as parts, able to collate and to read."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
-from PIL import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel, ProcessorMixin
 
-from residency.backbone import PARTS, Family, ImageLayout
-from residency.errors import DataError, UsageError
+from residency.backbone import PARTS, Family
+from residency.errors import UsageError
+from residency.model.collate import Collator
+from residency.model.collate import Limits as Limits
 from residency.model.expert import Expert
-from residency.model.rows import Composer, Row, Slots
+from residency.model.rows import Composer, Slots
 from residency.model.slots import ExemplarConnector, ProxyInstruction, fill
-from residency.types import Batch, Picture, Prompt, Reading, Targets, View
+from residency.types import Batch, Prompt, Reading, Targets, View
 
 Exemplar = Literal["cls", "patches", "replace"]
-BLANK_GREY = (128, 128, 128)  # the blank image keeps the size of the image it stands for
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """What happens to a sample whose row is longer than `max_tokens`; always counted in the batch.
-
-    `fail` raises, `drop` leaves the sample out, `shrink` halves its images' area until it fits.
-    """
-
-    max_tokens: int = 4096
-    too_long: Literal["fail", "drop", "shrink"] = "fail"
 
 
 class Backbone(nn.Module):
@@ -116,211 +104,38 @@ class Backbone(nn.Module):
             parts[part][name] = parameter
         return parts
 
-    # --- from readings to a batch ---------------------------------------------------------------
-
     def collate(
         self, readings: Sequence[Reading], views: Sequence[View], *, targets: bool = True
     ) -> Batch:
-        """Decode each distinct image once and write every reading under every view.
+        """Write every reading under every view, each distinct image preprocessed once.
 
-        With `targets=False` rows end where the last learned turn begins: prompts to answer.
+        With `targets=False` rows end where the last learned turn begins: prompts to answer, whose
+        responses are not looked at.
 
         Raises:
-            DataError: an image cannot be decoded, a response is empty, or a row is too long and the
+            DataError: an image cannot be used, a response is empty, or a row is too long and the
                 policy is `fail`.
+            UsageError: a view needs an expert or a proxy instruction that the model lacks.
         """
-        pictures = [{view: self._pictures(r, view) for view in views} for r in readings]
-        images: dict[str, Image.Image] = {}
-        for of in pictures:
-            for view, shown in of.items():
-                for picture in shown:
-                    self._decode(picture, view, images)
-        keys = list(images)
-        pixels, layouts = self._pixels(images, {})
-        limit = self.limits
-        kept: list[int] = []
-        dropped: list[str] = []
-        budgets: dict[str, int] = {}
-        written = [self._rows(r, of, layouts) for r, of in zip(readings, pictures, strict=True)]
-        for i, reading in enumerate(readings):
-            length = _longest(written[i])
-            if length <= limit.max_tokens:
-                kept.append(i)
-            elif limit.too_long == "drop":
-                dropped.append(reading.sample.id)
-            elif limit.too_long == "shrink":
-                self._shrink(reading, pictures[i], images, budgets)
-                kept.append(i)
-            else:
-                raise DataError(
-                    f"Sample {reading.sample.id!r} needs {length} tokens, the limit is "
-                    f"{limit.max_tokens}. Raise max_tokens, or choose too_long=drop or shrink."
-                )
-        if budgets:
-            pixels, layouts = self._pixels(images, budgets)
-            written = [self._rows(r, of, layouts) for r, of in zip(readings, pictures, strict=True)]
-        rows = {view: [written[i][view] for i in kept] for view in views}
-        if not targets:
-            rows = {view: [_prompt_only(row) for row in of] for view, of in rows.items()}
-        index = {key: n for n, key in enumerate(keys)}
-        shown = {v: [[index[_key(p, v)] for p in pictures[i][v]] for i in kept] for v in views}
-        exemplified = sorted(
-            {shown[v][n][k] for v in views for n, row in enumerate(rows[v]) for k in row.exemplars}
-        )
-        place = {image: n for n, image in enumerate(exemplified)}
-        expert_pixels = None
-        if exemplified:
-            assert self.expert is not None  # `_slots` refused before
-            expert_pixels = self.expert.pixels([images[keys[n]] for n in exemplified])
-        used = any(row.spans for of in rows.values() for row in of)
-        return Batch(
-            prompts={v: self._prompt(rows[v], shown[v], place) for v in views},
-            targets=self._targets([readings[i] for i in kept], rows[views[0]]),
-            pixels=pixels if used else {},
-            expert_pixels=expert_pixels,
-            dropped=tuple(dropped),
-            shrunk=tuple(r.sample.id for r in readings if budgets and _touched(r, budgets)),
-        )
-
-    def _pictures(self, reading: Reading, view: View) -> tuple[Picture, ...]:
-        if view.image in ("own", "blank"):
-            return reading.sample.images
-        other = reading.negative if view.image == "negative" else reading.shuffled
-        if other is None:
-            raise DataError(
-                f"Sample {reading.sample.id!r} has no {view.image} image for view {view.name!r}."
-            )
-        return other.images
-
-    def _decode(self, picture: Picture, view: View, images: dict[str, Image.Image]) -> None:
-        key = _key(picture, view)
-        if key not in images:
-            own = images[picture.key] if picture.key in images else picture.load()
-            images[key] = Image.new("RGB", own.size, BLANK_GREY) if view.image == "blank" else own
-
-    def _pixels(
-        self, images: Mapping[str, Image.Image], budgets: Mapping[str, int]
-    ) -> tuple[dict[str, Tensor], dict[str, ImageLayout]]:
-        """Preprocess all images in one call, or one by one where some have an area budget."""
-        if not images:
-            return {}, {}
-        groups = [list(images)] if not budgets else [[key] for key in images]
-        made = [
-            self.family.pixels(self.processor, [images[key] for key in keys], budgets.get(keys[0]))
-            for keys in groups
-        ]
-        pixels = {name: torch.cat([p[name] for p, _ in made]) for name in made[0][0]}
-        flat = [layout for _, layouts in made for layout in layouts]
-        return pixels, dict(zip(images, flat, strict=True))
+        collator = Collator(self.composer, self.expert, self.limits)
+        return collator(readings, {view: self._slots(view) for view in views}, targets=targets)
 
     def _slots(self, view: View) -> Slots:
-        if view.exemplar and self.expert is None:
-            raise UsageError(
-                f"View {view.name!r} needs an expert, and this model has none attached."
-            )
-        if view.instruction == "proxy" and self.proxy_instruction is None:
-            raise UsageError(
-                f"View {view.name!r} needs a proxy instruction, and this model has none."
-            )
-        exemplar = 0
-        if view.exemplar and self.expert is not None:
+        exemplar = proxy = 0
+        if view.exemplar:
+            if self.expert is None:
+                raise UsageError(
+                    f"View {view.name!r} needs an expert, and this model has none attached."
+                )
             exemplar = 1 if self.exemplar == "cls" else self.expert.patches
-        proxy = 0
-        if view.instruction == "proxy" and self.proxy_instruction is not None:
+        if view.instruction == "proxy":
+            if self.proxy_instruction is None:
+                raise UsageError(
+                    f"View {view.name!r} needs a proxy instruction, and this model has none."
+                )
             proxy = len(self.proxy_instruction.vectors)
         replace = view.exemplar and self.exemplar == "replace"
         return Slots(exemplar=exemplar, replace=replace, proxy=proxy)
-
-    def _row(
-        self,
-        reading: Reading,
-        pictures: Sequence[Picture],
-        layouts: Mapping[str, ImageLayout],
-        view: View,
-    ) -> Row:
-        of = [layouts[_key(picture, view)] for picture in pictures]
-        try:
-            return self.composer.row(reading.conversation, of, self._slots(view))
-        except DataError as error:
-            raise DataError(f"Sample {reading.sample.id!r}: {error}") from error
-
-    def _rows(
-        self,
-        reading: Reading,
-        pictures: Mapping[View, Sequence[Picture]],
-        layouts: Mapping[str, ImageLayout],
-    ) -> dict[View, Row]:
-        return {view: self._row(reading, of, layouts, view) for view, of in pictures.items()}
-
-    def _shrink(
-        self,
-        reading: Reading,
-        pictures: Mapping[View, Sequence[Picture]],
-        images: Mapping[str, Image.Image],
-        budgets: dict[str, int],
-    ) -> None:
-        """Halve the area budget of a sample's images until its longest row fits."""
-        keys = {_key(p, view) for view, of in pictures.items() for p in of}
-        area = max(images[key].width * images[key].height for key in keys)
-        while area > 1:
-            area //= 2
-            budgets.update(dict.fromkeys(keys, area))
-            _, layouts = self._pixels({key: images[key] for key in keys}, budgets)
-            if _longest(self._rows(reading, pictures, layouts)) <= self.limits.max_tokens:
-                return
-        raise DataError(
-            f"Sample {reading.sample.id!r} exceeds {self.limits.max_tokens} tokens even with the "
-            "smallest images: its text is too long. Raise max_tokens, or choose too_long=drop."
-        )
-
-    def _prompt(
-        self, rows: Sequence[Row], shown: Sequence[Sequence[int]], place: Mapping[int, int]
-    ) -> Prompt:
-        longest = max((len(row.tokens) for row in rows), default=0)
-        tokens = torch.zeros(len(rows), longest, dtype=torch.long)
-        attention = torch.zeros(len(rows), longest, dtype=torch.bool)
-        predicts = torch.zeros(len(rows), longest, dtype=torch.bool)
-        positions = []
-        for n, row in enumerate(rows):
-            size = len(row.tokens)
-            tokens[n, :size] = torch.tensor(row.tokens)
-            attention[n, :size] = True
-            predicts[n, : size - 1] = torch.tensor(row.learned[1:])
-            of = self.family.positions(size, [(start, layout) for start, layout, _ in row.spans])
-            positions.append(nn.functional.pad(of, (0, longest - size)))
-        return Prompt(
-            tokens=tokens,
-            attention=attention,
-            positions=torch.stack(positions, dim=1) if rows else torch.zeros(1, 0, 0).long(),
-            predicts=predicts,
-            images=tuple(shown[n][k] for n, row in enumerate(rows) for _, _, k in row.spans),
-            exemplars=tuple(
-                place[shown[n][k]] for n, row in enumerate(rows) for k in row.exemplars
-            ),
-        )
-
-    def _targets(self, readings: Sequence[Reading], rows: Sequence[Row]) -> Targets:
-        tokens: list[int] = []
-        sample: list[int] = []
-        diverges: list[bool] = []
-        for n, (reading, row) in enumerate(zip(readings, rows, strict=True)):
-            own = [t for t, learn in zip(row.tokens, row.learned, strict=True) if learn]
-            other = self.composer.response_ids(reading.negative_response)
-            same = next(
-                (k for k, (a, b) in enumerate(zip(own, other, strict=False)) if a != b),
-                min(len(own), len(other)),
-            )
-            tokens += own
-            sample += [n] * len(own)
-            diverges += [not other or k >= same for k in range(len(own))]
-        index = torch.tensor(sample, dtype=torch.long)
-        weights = torch.tensor([reading.weight for reading in readings], dtype=torch.float32)
-        return Targets(
-            tokens=torch.tensor(tokens, dtype=torch.long),
-            sample=index,
-            weights=weights[index],
-            diverges=torch.tensor(diverges, dtype=torch.bool),
-        )
 
     # --- reading --------------------------------------------------------------------------------
 
@@ -343,7 +158,7 @@ class Backbone(nn.Module):
             logits[view] = self.head(hidden[prompt.predicts])
         return logits
 
-    def see(self, batch: Batch) -> list[Float[Tensor, "n d"]]:
+    def see(self, batch: Batch) -> list[Float[Tensor, "_ d"]]:
         """The embeddings of every distinct image of the batch; empty where no view shows one."""
         return self.family.features(self.model, batch.pixels) if batch.pixels else []
 
@@ -362,7 +177,7 @@ class Backbone(nn.Module):
     def embed(
         self,
         prompt: Prompt,
-        images: Sequence[Float[Tensor, "n d"]],
+        images: Sequence[Float[Tensor, "_ d"]],
         exemplars: Float[Tensor, "m k d"] | None,
     ) -> Float[Tensor, "b t d"]:
         """Token embeddings with images and slots filled in."""
@@ -404,28 +219,6 @@ class Backbone(nn.Module):
         """Logits over the vocabulary."""
         logits: Tensor = self.model.get_output_embeddings()(hidden)  # type: ignore[misc]
         return logits
-
-
-def _longest(rows: Mapping[View, Row]) -> int:
-    return max(len(row.tokens) for row in rows.values())
-
-
-def _key(picture: Picture, view: View) -> str:
-    return f"blank:{picture.key}" if view.image == "blank" else picture.key
-
-
-def _touched(reading: Reading, budgets: Mapping[str, int]) -> bool:
-    return any(picture.key in budgets for picture in reading.sample.images)
-
-
-def _prompt_only(row: Row) -> Row:
-    """Cut before the last learned turn; nothing is predicted."""
-    end = len(row.learned)
-    while end and not row.learned[end - 1]:
-        end -= 1
-    while end and row.learned[end - 1]:
-        end -= 1
-    return Row(row.tokens[:end], [False] * end, row.spans, row.exemplars)
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

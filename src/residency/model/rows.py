@@ -4,7 +4,7 @@ become a control token, and labels follow from turn spans."""
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +13,7 @@ from transformers import ProcessorMixin
 
 from residency.backbone import Family, ImageLayout
 from residency.errors import DataError, UsageError
-from residency.types import Conversation, ImagePart, Markup, Part
+from residency.types import Conversation, ImagePart, Markup, Part, Turn
 
 _SENTINEL = re.compile("\ue000(\\d+)\\.(\\d+)\ue001")
 _Kinds = tuple[tuple[str, tuple[str, ...]], ...]
@@ -115,45 +115,80 @@ class Composer:
         tail = self.tokenizer(text[done:], add_special_tokens=False)["input_ids"]
         return (*pieces, (tuple(tail), None))
 
-    def row(self, conversation: Conversation, layouts: Sequence[ImageLayout], slots: Slots) -> Row:
+    def row(
+        self,
+        conversation: Conversation,
+        layouts: Sequence[ImageLayout],
+        slots: Slots,
+        *,
+        answer: bool = True,
+    ) -> Row:
         """Write one conversation; `layouts` are those of the sample's images, in its order.
 
+        Without `answer` the row is a prompt: it ends where the last learned turn begins.
+
         Raises:
-            DataError: a response is empty, or the conversation shows an image the sample lacks.
+            DataError: nothing to learn, an empty response, an image that the sample lacks, or no
+                place for a slot.
             UsageError: the chat template does not end a learned turn with a control token.
         """
+        last = max((i for i, turn in enumerate(conversation) if turn.learn), default=None)
+        if last is None:
+            raise DataError("No turn is marked to be learned; give the sample a response.")
+        if answer and not all(self._spoken(turn) for turn in conversation if turn.learn):
+            raise DataError("A response to learn is empty; drop the sample or give it an answer.")
+        if not answer:
+            conversation = (*conversation[:last], replace(conversation[last], parts=("",)))
+        row = self._written(conversation, layouts, slots, until=None if answer else last)
+        if slots.exemplar and not row.exemplars:
+            raise DataError("The view needs an exemplar, and the conversation shows no image.")
+        if slots.proxy and self.proxy_id not in row.tokens:
+            raise DataError("The view needs a proxy instruction, and no user turn has a text.")
+        if not answer:
+            row.learned = [False] * len(row.tokens)  # earlier turns are part of the prompt
+        return row
+
+    def _written(
+        self,
+        conversation: Conversation,
+        layouts: Sequence[ImageLayout],
+        slots: Slots,
+        until: int | None,
+    ) -> Row:
+        """The row up to the response of turn `until`, or to the end."""
         kinds = tuple(
             (t.role, tuple("image" if isinstance(p, ImagePart) else "text" for p in t.parts))
             for t in conversation
         )
         shown = iter(p.index for t in conversation for p in t.parts if isinstance(p, ImagePart))
-        row, learning, proxied = Row(), False, set[int]()
+        row, proxied = Row(), set[int]()
+        learning: int | None = None  # the turn whose response was written last, if it is learned
         for tokens, place in self.template(kinds):
-            if learning and (place is None or not conversation[place[0]].learn):
+            if learning is not None and (place is None or place[0] != learning):
                 self._end(row, tokens)
-                tokens, learning = tokens[1:], False
+                tokens, learning = tokens[1:], None
             for token in tokens:
                 if token == self.image_id:
                     self._image(row, next(shown), layouts, slots)
                 else:
                     row.extend([token], learn=False)
-            if place is None:
-                continue
+            if place is None or place[0] == until:
+                break
             turn = conversation[place[0]]
             if slots.proxy and turn.role == "user":
                 if place[0] not in proxied:  # the whole instruction becomes one slot
                     row.extend([self.proxy_id] * slots.proxy, learn=False)
                     proxied.add(place[0])
                 continue
-            ids = self.part_ids(turn.parts[place[1]])
-            row.extend(ids, learn=turn.learn)
-            learning = turn.learn
+            row.extend(self.part_ids(turn.parts[place[1]]), learn=turn.learn)
+            learning = place[0] if turn.learn else None
         return row
+
+    def _spoken(self, turn: Turn) -> bool:
+        return any(self.part_ids(p) for p in turn.parts if not isinstance(p, ImagePart))
 
     def _end(self, row: Row, tokens: tuple[int, ...]) -> None:
         """Learn to stop: the control token that the template writes after a response."""
-        if not row.learned[-1]:
-            raise DataError("A response to learn is empty; drop the sample or give it an answer.")
         if tokens[:1] != (self.end_of_turn,):
             raise UsageError("The chat template closes this learned turn in an unknown way.")
         row.extend(tokens[:1], learn=True)

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -30,9 +30,10 @@ class Case:
     findings: tuple[str, ...]
     impression: str
     caption: str
-    geometry: Any
+    geometry: Any = field(repr=False)
 
 
+@runtime_checkable
 class Modality(Protocol):
     """What every module in `residency.phantoms.modalities` provides."""
 

@@ -9,18 +9,18 @@ if TYPE_CHECKING:
 def recipe(
     *,
     base: str = "scratch",
-    data: str = "general",
+    data: str = "general::6",
     out: str = "runs/nano",
     seed: int = 0,
     limit: int | None = None,
     baselines: bool = True,
-    updates: int = 2400,
-    batch_size: int = 64,
-    lr: float = 1e-3,
+    updates: int = 2000,
+    batch_size: int = 32,
+    lr: float = 1.5e-3,
 ) -> "Recipe":
     """Build tokenizer and weights, train every part on the general world, write the model card.
 
-    `baselines` adds the blank-image score to every skill of the card. Sizes, learning rate and
+    `general::6` asks up to six questions about each picture, in one conversation. `baselines` adds the blank-image score to every skill of the card. Sizes, learning rate and
     length are ours. The folder `<out>/card/nano` is what the package ships as `residency/nano`.
     """
     settings = dict(locals())
@@ -50,7 +50,7 @@ def recipe(
                 schedule=Schedule(
                     updates=updates,
                     batch_size=batch_size,
-                    microbatch_size=batch_size // 2,
+                    microbatch_size=batch_size,
                     warmup=0.02,
                     weight_decay=0.05,
                 ),

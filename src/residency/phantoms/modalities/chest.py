@@ -1,4 +1,4 @@
-"""Frontal chest radiographs with six everyday findings, seen as on film: patient's right at left."""
+"""Frontal chest radiographs with six everyday findings; the patient's right is at the left."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -209,7 +209,7 @@ def _lesion(
     outward = 1 if lung.x > 0.5 else -1
     x = lung.x + outward * rng.uniform(-0.15, 0.4) * lung.width
     if label == "lung nodule":
-        size = 0.022 + 0.026 * severity
+        size = 0.034 + 0.026 * severity
         return Outline(x, y, size, size * rng.uniform(0.85, 1.0), 0.0, wavy(rng, 0.08))
     size = 0.07 + 0.05 * severity
     return Outline(x, y, size, size * rng.uniform(0.7, 1.0), rng.uniform(0, 3), wavy(rng, 0.25))
@@ -370,10 +370,10 @@ def _paint_finding(
     thorax: Thorax = case.geometry
     x, y = grid(size)
     if thorax.lesion and case.label == "lung nodule":
-        film = film + 0.20 * thorax.lesion.mask(size, 0.012) * lungs
+        film = film + 0.27 * thorax.lesion.mask(size, 0.012) * lungs
     elif thorax.lesion:
         patchy = np.clip(0.75 + 0.45 * cloud(rng, size, 11), 0.1, 1.3)
-        film = film + 0.24 * thorax.lesion.mask(size, 0.045) * patchy * lungs
+        film = film + 0.30 * thorax.lesion.mask(size, 0.045) * patchy * lungs
     if thorax.gap:
         outside, line = _loose(thorax, x, y)
         film = film - lungs * outside * (film - 0.14) * np.float32(0.6) + 0.15 * lungs * line
@@ -390,7 +390,7 @@ def _fluid(thorax: Thorax, x: np.ndarray, y: np.ndarray) -> Plane:
 
 
 def _loose(thorax: Thorax, x: np.ndarray, y: np.ndarray) -> tuple[Plane, Plane]:
-    """The air between the chest wall and a lung that shrank towards its root, and the lung's edge."""
+    """The air outside a lung that shrank towards its root, and the edge of that lung."""
     lung = thorax.right if thorax.side == "right" else thorax.left
     inward = thorax.gap * (1 if lung.x < 0.5 else -1)
     shrunk = Outline(

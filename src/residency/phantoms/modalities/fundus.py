@@ -156,7 +156,7 @@ def draw(label: str, rng: np.random.Generator, patient: np.random.Generator) -> 
     nasal = 1 if side == "right eye" else -1
     disc_x, disc_y = 0.5 + nasal * rng.uniform(0.2, 0.25), 0.5 + rng.uniform(-0.03, 0.03)
     fovea = (disc_x - nasal * rng.uniform(0.27, 0.31), disc_y + rng.uniform(0.01, 0.04))
-    beaded, tufted = rng.random() < grade.beading, rng.random() < grade.new_vessels
+    beaded, tufted = (bool(rng.random() < p) for p in (grade.beading, grade.new_vessels))
     veins = _tree(rng, (disc_x, disc_y), nasal, 0.017, beaded)
     involved = bool(rng.random() < 0.4)
     counts = [int(rng.integers(low, high + 1)) for low, high in

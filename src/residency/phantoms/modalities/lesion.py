@@ -135,7 +135,8 @@ class Kind:
 BROWN = {"light brown": 0.55, "dark brown": 0.45}
 KINDS: Mapping[str, Kind] = {
     "actinic keratosis": Kind(
-        colour={"pink": 0.65, "red": 0.2, "light brown": 0.15}, border={"blurred": 0.85, "sharp": 0.15},
+        colour={"pink": 0.65, "red": 0.2, "light brown": 0.15},
+        border={"blurred": 0.85, "sharp": 0.15},
         network={"absent": 1.0}, vessels={"absent": 0.65, "dotted": 0.35}, asymmetric=0.4,
         scale=0.75, follicles=0.93,
     ),

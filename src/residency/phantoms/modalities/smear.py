@@ -163,7 +163,8 @@ KINDS: Mapping[str, Kind] = {
     ),
     "neutrophil": Kind(
         radius=(0.26, 0.33), nuclei={"multilobed": 0.8, "bilobed": 0.14, "indented": 0.06},
-        fill=(0.58, 0.72), dense=0.7, cytoplasm={"pink": 0.6, "grey pink": 0.25, "light blue": 0.15},
+        fill=(0.58, 0.72), dense=0.7,
+        cytoplasm={"pink": 0.6, "grey pink": 0.25, "light blue": 0.15},
         granules={("fine", "pink"): 0.75, ("fine", "purple"): 0.15, NONE: 0.1},
     ),
     "platelet": Kind(

@@ -1,0 +1,337 @@
+"""Steps that measure: a backbone under views, an expert, the majority answer, response ranking, the page."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from residency.data.mixture import Mixture
+from residency.dataset import Dataset
+from residency.evaluate.controls import chance_row, majority
+from residency.evaluate.predict import Mode as Asked
+from residency.evaluate.predict import predict, select
+from residency.evaluate.ranking import Ranking, figure, ranking, summary
+from residency.evaluate.report import choose, write_page
+from residency.evaluate.results import Row, mean_rows, read_results, write_summary
+from residency.evaluate.score import score, separate
+from residency.evaluate.store import FILE, decode, encode, read_predictions, write_whole
+from residency.model import store
+from residency.model.answerer import Speaker
+from residency.model.expert import Expert
+from residency.model.huggingface import Backbone, Exemplar, to_device
+from residency.provenance import versions
+from residency.step import Workspace
+from residency.task import Wording, task
+from residency.types import NEGATIVE, PLAIN, Prediction, View
+
+SUMMARY = "summary.json"
+Mode = Literal["auto", "generate", "likelihood"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Ask the model that step `of` left about a split, under each view, and score it.
+
+    `expert` names a fitting step whose expert is plugged in instead of the model's own (VITask_plug);
+    the connector stays as it is. Mode `auto` scores the likelihood of every option where the data
+    set has a closed set of single answers, and generates otherwise.
+    """
+
+    name: str
+    of: str
+    data: tuple[str, ...]
+    method: str
+    variant: str = ""
+    views: tuple[View, ...] = (PLAIN,)
+    mode: Mode = "auto"
+    split: str = "test"
+    wording: Wording = Wording()
+    expert: str | None = None
+    exemplar: Exemplar = "cls"
+    batch_size: int = 32
+    max_tokens: int = 64
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The model, and the expert that is plugged in."""
+        return (self.of, self.expert) if self.expert else (self.of,)
+
+    def plan(self, workspace: Workspace) -> list[str]:
+        """Samples, views and how answers are got."""
+        lines = []
+        for dataset in workspace.datasets(self.data):
+            n = len(select(dataset, self.split, limit=workspace.limit, seed=workspace.seed))
+            views = ", ".join(view.name for view in self.views)
+            mode = _mode(dataset, self.mode)
+            lines.append(f"{dataset.name}/{self.split}: {n} samples, views {views}, {mode}")
+        return lines
+
+    def run(self, workspace: Workspace) -> Mapping[str, Any]:
+        """Predict, score, and write `summary.json`."""
+        backbone = store.load(workspace.model(self.of))
+        model = self.of
+        if self.expert is not None:
+            expert = Expert.load(workspace.expert(self.expert))
+            backbone.attach(expert, exemplar=self.exemplar, seed=workspace.seed)
+            model = f"{self.of}+{self.expert}"
+        rows = []
+        for dataset in workspace.datasets(self.data):
+            for view in self.views:
+                predictions = predict(
+                    Speaker(backbone),
+                    dataset,
+                    self.split,
+                    model=f"{store.identity(workspace.base)}:{model}",
+                    view=view,
+                    mode=_mode(dataset, self.mode),
+                    wording=self.wording,
+                    out=predictions_folder(workspace, self.name, dataset, view),
+                    batch_size=self.batch_size,
+                    limit=workspace.limit,
+                    seed=workspace.seed,
+                    max_tokens=self.max_tokens,
+                )
+                rows += _rows(predictions, dataset, self.method, self.variant, workspace.seed)
+        return _write(workspace, self.name, rows)
+
+
+def predictions_folder(
+    workspace: Workspace, step: str, dataset: Dataset, view: View | None
+) -> Path:
+    """Where a step keeps what was said about a data set under a view."""
+    return workspace.folder(step) / _slug(dataset.name) / (view.name if view else "answers")
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
+
+
+def _mode(dataset: Dataset, mode: Mode) -> Asked:
+    if mode == "auto":
+        return "likelihood" if dataset.labels and not dataset.multi_label else "generate"
+    return "generate" if mode == "generate" else "likelihood"
+
+
+def _rows(
+    predictions: Sequence[Prediction], dataset: Dataset, method: str, variant: str, seed: int
+) -> list[Row]:
+    return [
+        score(
+            group, dataset, task(group[0].task).metrics, method=method, variant=variant, seed=seed
+        )
+        for group in separate(predictions)
+    ]
+
+
+def _write(workspace: Workspace, step: str, rows: Sequence[Row]) -> dict[str, Any]:
+    path = workspace.folder(step) / SUMMARY
+    write_summary(path, rows, command=workspace.command, versions=versions())
+    return {"n_unparsed": sum(row.n_unparsed for row in rows), "rows": len(rows)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateExpert:
+    """Score an expert on the same samples, beside the majority answer and chance."""
+
+    name: str
+    of: str
+    data: tuple[str, ...]
+    method: str = "expert"
+    variant: str = ""
+    split: str = "test"
+    controls: bool = True
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The fitting step."""
+        return (self.of,)
+
+    def plan(self, workspace: Workspace) -> list[str]:
+        """Samples per data set."""
+        return [
+            f"{d.name}/{self.split}: "
+            f"{len(select(d, self.split, limit=workspace.limit, seed=workspace.seed))} samples"
+            for d in workspace.datasets(self.data)
+        ]
+
+    def run(self, workspace: Workspace) -> Mapping[str, Any]:
+        """Answer and score; with `controls` also what needs no image."""
+        from residency.model.expert_answers import answers
+
+        expert = Expert.load(workspace.expert(self.of))
+        rows = []
+        for dataset in workspace.datasets(self.data):
+            samples = select(dataset, self.split, limit=workspace.limit, seed=workspace.seed)
+            said = answers(expert, samples, dataset)
+            folder = predictions_folder(workspace, self.name, dataset, None)
+            lines = [json.dumps(encode(p), ensure_ascii=False) for p in said]
+            write_whole(folder / "answers.jsonl", "\n".join(lines) + "\n")
+            rows += _rows(said, dataset, self.method, self.variant, workspace.seed)
+            if self.controls:
+                guess = majority(samples, dataset.split("train"))
+                rows += _rows(guess, dataset, "majority", "", workspace.seed)
+                line = chance_row(samples, dataset.labels, seed=workspace.seed)
+                rows += [line] if line else []
+        return _write(workspace, self.name, rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rank:
+    """VITask's Figure 3: how sharply models tell the right image from another for the same response.
+
+    For every sample of the split one negative image is drawn (same instruction, other response) and
+    stored; all `models` (label -> step) read the same pairs. A pair's value is the mean probability
+    of the tokens of the response, its end excluded.
+    """
+
+    name: str
+    models: tuple[tuple[str, str], ...]
+    data: tuple[str, ...]
+    split: str = "test"
+    wording: Wording = Wording()
+    batch_size: int = 32
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """All models."""
+        return tuple(step for _, step in self.models)
+
+    def plan(self, workspace: Workspace) -> list[str]:
+        """Pairs and models."""
+        datasets = workspace.datasets(self.data)
+        n = sum(
+            len(select(d, self.split, limit=workspace.limit, seed=workspace.seed)) for d in datasets
+        )
+        return [f"{n} image pairs, models {', '.join(label for label, _ in self.models)}"]
+
+    def run(self, workspace: Workspace) -> Mapping[str, Any]:
+        """Read all pairs with every model; write pairs, numbers and the figure."""
+        folder = workspace.folder(self.name)
+        found: list[Ranking] = []
+        pairs: list[dict[str, str]] = []
+        values: dict[str, Any] = {}
+        for label, step in self.models:
+            backbone = store.load(workspace.model(step)).eval()
+            mixture = self._mixture(workspace, backbone)
+            positive, negative, pairs = token_probabilities(
+                backbone, mixture, seed=workspace.seed, batch_size=self.batch_size
+            )
+            found.append(ranking(label, positive, negative))
+            values[label] = {"positive": positive.tolist(), "negative": negative.tolist()}
+        write_whole(folder / "pairs.json", json.dumps({"pairs": pairs, "values": values}) + "\n")
+        numbers = [shown.as_json() for shown in found]
+        write_whole(folder / "ranking.json", json.dumps(numbers, indent=1) + "\n")
+        write_whole(folder / "ranking.svg", figure(found))
+        for shown in found:
+            print(f"  {shown.name}: " + ", ".join(f"{k} {v}" for k, v in summary(shown).items()))
+        return {
+            "ranking": [
+                {k: v for k, v in n.items() if not isinstance(v, list | tuple)} for n in numbers
+            ]
+        }
+
+    def _mixture(self, workspace: Workspace, backbone: Backbone) -> Mixture:
+        return Mixture.of(
+            workspace.datasets(self.data),
+            self.split,
+            limit=workspace.limit,
+            wording=self.wording,
+            codec=backbone.codec,
+            seed=workspace.seed,
+        )
+
+
+@torch.no_grad()
+def token_probabilities(
+    backbone: Backbone, mixture: Mixture, *, seed: int, batch_size: int
+) -> tuple[np.ndarray, np.ndarray, list[dict[str, str]]]:
+    """Mean token probability of each response under its own and under the negative image."""
+    views = (PLAIN, NEGATIVE)
+    means: dict[View, list[np.ndarray]] = {view: [] for view in views}
+    pairs = []
+    for start in range(0, len(mixture), batch_size):
+        rows = range(start, min(start + batch_size, len(mixture)))
+        readings = [mixture.reading(i, seed, views=views) for i in rows]
+        pairs += [
+            {"sample": r.sample.id, "negative": r.negative.id} for r in readings if r.negative
+        ]
+        batch = to_device(backbone.collate(readings, views), backbone.device)
+        logits, targets = backbone.read(batch), batch.targets
+        counted = (targets.tokens != backbone.composer.end_of_turn).float()
+        for view in views:
+            p = logits[view].float().softmax(-1).gather(1, targets.tokens[:, None])[:, 0]
+            total = torch.zeros(len(readings), 2, device=p.device)
+            total.index_add_(0, targets.sample, torch.stack([p * counted, counted], dim=1))
+            means[view].append((total[:, 0] / total[:, 1]).clamp(0, 1).cpu().numpy())
+    return np.concatenate(means[PLAIN]), np.concatenate(means[NEGATIVE]), pairs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """One self-contained HTML page over the evaluations of a run: table, images, rankings, settings."""
+
+    name: str
+    title: str
+    of: tuple[str, ...]
+    data: tuple[str, ...]
+    rankings: str | None = None
+    split: str = "test"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The evaluations, and the ranking step."""
+        return (*self.of, self.rankings) if self.rankings else self.of
+
+    def plan(self, workspace: Workspace) -> list[str]:
+        """Where the page goes."""
+        return [str(workspace.folder(self.name) / "index.html")]
+
+    def run(self, workspace: Workspace) -> Mapping[str, Any]:
+        """Gather rows, predictions and rankings, and write the page."""
+        rows = [r for step in self.of for r in read_results(workspace.folder(step) / SUMMARY)]
+        rows += mean_rows(rows)
+        galleries = []
+        for dataset in workspace.datasets(self.data):
+            samples = select(dataset, self.split, limit=workspace.limit, seed=workspace.seed)
+            said = self._predictions(workspace, dataset)
+            galleries.append(choose(dataset.name, samples, said, dataset))
+        shown: list[Ranking] = []
+        if self.rankings:
+            stored = json.loads((workspace.folder(self.rankings) / "pairs.json").read_text())
+            for label, values in stored["values"].items():
+                shown.append(
+                    ranking(label, np.array(values["positive"]), np.array(values["negative"]))
+                )
+        out = workspace.folder(self.name) / "index.html"
+        settings = {
+            "command": workspace.command,
+            "base": workspace.base,
+            "seed": workspace.seed,
+            "data": ", ".join(self.data),
+            "versions": versions(),
+        }
+        write_page(
+            out, title=self.title, rows=rows, galleries=galleries, rankings=shown, settings=settings
+        )
+        print(f"  page: {out}")
+        return {"page": out.name}
+
+    def _predictions(self, workspace: Workspace, dataset: Dataset) -> dict[str, list[Prediction]]:
+        """What every evaluation said about a data set, by method and view."""
+        found: dict[str, list[Prediction]] = {}
+        for step in self.of:
+            rows = read_results(workspace.folder(step) / SUMMARY)
+            method = " ".join(filter(None, (rows[0].method, rows[0].variant)))
+            root = workspace.folder(step) / _slug(dataset.name)
+            for path in sorted(root.glob(f"*/{FILE}")):
+                found[f"{method} ({path.parent.name})"] = list(read_predictions(path).predictions)
+            answers = root / "answers" / "answers.jsonl"
+            if answers.is_file():
+                found[method] = [
+                    decode(json.loads(line)) for line in answers.read_text().splitlines()
+                ]
+        return found

@@ -1,0 +1,290 @@
+"""From readings to a batch: every reading under every view, each distinct image preprocessed once."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from transformers import ProcessorMixin
+
+from residency.backbone import Family, ImageLayout
+from residency.errors import DataError
+from residency.model.expert import Expert
+from residency.model.rows import Composer, Row, Slots
+from residency.types import Batch, Picture, Prompt, Reading, Targets, View
+
+BLANK_GREY = (128, 128, 128)  # the blank image keeps the size of the image it stands for
+_LEAST_START = 512 * 512  # processors enlarge small images, so shrinking starts no lower
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What happens to a sample whose row is longer than `max_tokens`; always counted in the batch.
+
+    `fail` raises, `drop` leaves the sample out, `shrink` halves its images' area until it fits.
+    """
+
+    max_tokens: int = 4096
+    too_long: Literal["fail", "drop", "shrink"] = "fail"
+
+
+class Album:
+    """The distinct images of a batch by key: decoded once, preprocessed together.
+
+    `budgets` caps the area in pixels of an image; images without one follow the processor.
+    """
+
+    def __init__(self, family: Family, processor: ProcessorMixin) -> None:
+        self._family, self._processor = family, processor
+        self.images: dict[str, Image.Image] = {}
+        self.layouts: dict[str, ImageLayout] = {}
+        self.pixels: dict[str, Tensor] = {}
+        self.budgets: dict[str, int] = {}
+
+    def add(self, picture: Picture, view: View) -> str:
+        """Decode what a view shows of a picture, unless it is there already; returns its key."""
+        if view.image == "blank":  # blank images of one size are one image
+            known = self.images.get(picture.key)
+            size = known.size if known else picture.size or picture.load().size
+            key = f"blank:{size[0]}x{size[1]}"
+            if key not in self.images:
+                self.images[key] = Image.new("RGB", size, BLANK_GREY)
+            return key
+        if picture.key not in self.images:
+            self.images[picture.key] = picture.load()
+        return picture.key
+
+    def keep(self, keys: Iterable[str]) -> None:
+        """Forget every other image."""
+        wanted = set(keys)
+        self.images = {key: image for key, image in self.images.items() if key in wanted}
+
+    def prepare(self) -> None:
+        """Preprocess all images: in one call, or one by one where areas are capped.
+
+        Raises:
+            DataError: the processor refuses an image, for example one that is far too narrow.
+        """
+        self.pixels, self.layouts = self.processed(self.images)
+
+    def processed(
+        self, keys: Iterable[str]
+    ) -> tuple[dict[str, Tensor], dict[str, ImageLayout]]:
+        """Tensors for the vision encoder and the layout of each image, in the order of `keys`."""
+        keys = list(keys)
+        if not keys:
+            return {}, {}
+        capped = any(key in self.budgets for key in keys)
+        made = [self._call(group) for group in ([[key] for key in keys] if capped else [keys])]
+        pixels = {name: torch.cat([p[name] for p, _ in made]) for name in made[0][0]}
+        layouts = [layout for _, of in made for layout in of]
+        return pixels, dict(zip(keys, layouts, strict=True))
+
+    def _call(self, keys: Sequence[str]) -> tuple[dict[str, Tensor], list[ImageLayout]]:
+        images = [self.images[key] for key in keys]
+        try:
+            return self._family.pixels(self._processor, images, self.budgets.get(keys[0]))
+        except ValueError as error:
+            if len(keys) > 1:
+                for key in keys:  # find the one to name
+                    self._call([key])
+            size = "x".join(map(str, images[0].size))
+            raise DataError(
+                f"Image {keys[0]} ({size}) cannot be preprocessed: {error}. Leave it out or crop it."
+            ) from error
+
+
+@dataclass(slots=True, eq=False)
+class _Draft:
+    """A reading on its way into a batch: keys of the images that each view shows, and its rows."""
+
+    reading: Reading
+    shown: dict[View, list[str]]
+    rows: dict[View, Row] = field(default_factory=dict)
+
+    @property
+    def longest(self) -> int:
+        return max(len(row.tokens) for row in self.rows.values())
+
+    @property
+    def keys(self) -> set[str]:
+        return {key for keys in self.shown.values() for key in keys}
+
+
+class Collator:
+    """Writes batches for one model; `expert` preprocesses the images that fill exemplar slots."""
+
+    def __init__(self, composer: Composer, expert: Expert | None, limits: Limits) -> None:
+        self._composer, self._expert, self._limits = composer, expert, limits
+
+    def __call__(
+        self, readings: Sequence[Reading], slots: Mapping[View, Slots], *, targets: bool
+    ) -> Batch:
+        """See `Backbone.collate`; `slots` says how wide the slots of each view are."""
+        album = Album(self._composer.family, self._composer.processor)
+        drafts = []
+        for r in readings:
+            shown = {view: [album.add(p, view) for p in _pictures(r, view)] for view in slots}
+            drafts.append(_Draft(r, shown))
+        album.prepare()
+        for draft in drafts:
+            self._write(draft, album.layouts, slots, targets)
+        kept = [draft for draft in drafts if self._fits(draft, album, slots, targets)]
+        if album.budgets or len(kept) < len(drafts):
+            album.keep(key for draft in kept for key in draft.keys)
+            album.prepare()
+            for draft in kept:
+                self._write(draft, album.layouts, slots, targets)
+        return self._batch(
+            kept,
+            album,
+            list(slots),
+            dropped=tuple(d.reading.sample.id for d in drafts if d not in kept),
+            shrunk=tuple(d.reading.sample.id for d in kept if d.keys & album.budgets.keys()),
+        )
+
+    def _write(
+        self,
+        draft: _Draft,
+        layouts: Mapping[str, ImageLayout],
+        slots: Mapping[View, Slots],
+        targets: bool,
+    ) -> None:
+        for view, keys in draft.shown.items():
+            of = [layouts[key] for key in keys]
+            try:
+                draft.rows[view] = self._composer.row(
+                    draft.reading.conversation, of, slots[view], answer=targets
+                )
+            except DataError as error:
+                raise DataError(f"Sample {draft.reading.sample.id!r}: {error}") from error
+
+    def _fits(
+        self, draft: _Draft, album: Album, slots: Mapping[View, Slots], targets: bool
+    ) -> bool:
+        """Apply the length policy to one sample; False where it is dropped."""
+        limit = self._limits
+        if draft.longest <= limit.max_tokens:
+            return True
+        if limit.too_long == "drop":
+            return False
+        if limit.too_long == "fail":
+            raise DataError(
+                f"Sample {draft.reading.sample.id!r} needs {draft.longest} tokens, the limit is "
+                f"{limit.max_tokens}. Raise max_tokens, or choose too_long=drop or shrink."
+            )
+        keys = sorted(draft.keys)
+        area = max([_LEAST_START, *(w * h for w, h in (album.images[k].size for k in keys))])
+        while keys and area > 1:
+            area //= 2
+            for key in keys:  # an image that another sample shrank further stays so
+                album.budgets[key] = min(area, album.budgets.get(key, area))
+            self._write(draft, album.processed(keys)[1], slots, targets)
+            if draft.longest <= limit.max_tokens:
+                return True
+        raise DataError(
+            f"Sample {draft.reading.sample.id!r} exceeds {limit.max_tokens} tokens even with the "
+            "smallest images: its text is too long. Raise max_tokens, or choose too_long=drop."
+        )
+
+    def _batch(
+        self,
+        drafts: Sequence[_Draft],
+        album: Album,
+        views: Sequence[View],
+        *,
+        dropped: tuple[str, ...],
+        shrunk: tuple[str, ...],
+    ) -> Batch:
+        rows = [row for draft in drafts for row in draft.rows.values()]
+        pixels = album.pixels if any(row.spans for row in rows) else {}
+        number = {key: n for n, key in enumerate(album.images)}
+        keys = sorted(
+            {d.shown[v][k] for d in drafts for v in views for k in d.rows[v].exemplars},
+            key=number.__getitem__,
+        )
+        expert_pixels = None
+        if keys and self._expert is not None:
+            expert_pixels = self._expert.pixels([album.images[key] for key in keys])
+        place = {key: n for n, key in enumerate(keys)}
+        return Batch(
+            prompts={v: self._prompt(drafts, v, number, place) for v in views},
+            targets=self._targets(drafts, views[0]),
+            pixels=pixels,
+            expert_pixels=expert_pixels,
+            dropped=dropped,
+            shrunk=shrunk,
+        )
+
+    def _prompt(
+        self,
+        drafts: Sequence[_Draft],
+        view: View,
+        number: Mapping[str, int],
+        place: Mapping[str, int],
+    ) -> Prompt:
+        rows = [draft.rows[view] for draft in drafts]
+        longest = max((len(row.tokens) for row in rows), default=0)
+        tokens = torch.zeros(len(rows), longest, dtype=torch.long)
+        attention = torch.zeros(len(rows), longest, dtype=torch.bool)
+        predicts = torch.zeros(len(rows), longest, dtype=torch.bool)
+        positions = []
+        for n, row in enumerate(rows):
+            size = len(row.tokens)
+            tokens[n, :size] = torch.tensor(row.tokens)
+            attention[n, :size] = True
+            predicts[n, : size - 1] = torch.tensor(row.learned[1:], dtype=torch.bool)
+            of = self._composer.family.positions(size, [(at, span) for at, span, _ in row.spans])
+            positions.append(nn.functional.pad(of, (0, longest - size)))
+        shown = [draft.shown[view] for draft in drafts]
+        return Prompt(
+            tokens=tokens,
+            attention=attention,
+            positions=torch.stack(positions, dim=1) if rows else torch.zeros(1, 0, 0).long(),
+            predicts=predicts,
+            images=tuple(
+                number[keys[k]]
+                for keys, row in zip(shown, rows, strict=True)
+                for _, _, k in row.spans
+            ),
+            exemplars=tuple(
+                place[keys[k]] for keys, row in zip(shown, rows, strict=True) for k in row.exemplars
+            ),
+        )
+
+    def _targets(self, drafts: Sequence[_Draft], view: View) -> Targets:
+        tokens: list[int] = []
+        sample: list[int] = []
+        diverges: list[bool] = []
+        for n, draft in enumerate(drafts):
+            row = draft.rows[view]
+            own = [t for t, learn in zip(row.tokens, row.learned, strict=True) if learn]
+            other = self._composer.response_ids(draft.reading.negative_response)
+            same = next(
+                (k for k, (a, b) in enumerate(zip(own, other, strict=False)) if a != b),
+                min(len(own), len(other)),
+            )
+            tokens += own
+            sample += [n] * len(own)
+            diverges += [not other or k >= same for k in range(len(own))]
+        index = torch.tensor(sample, dtype=torch.long)
+        weights = torch.tensor([draft.reading.weight for draft in drafts], dtype=torch.float32)
+        return Targets(
+            tokens=torch.tensor(tokens, dtype=torch.long),
+            sample=index,
+            weights=weights[index],
+            diverges=torch.tensor(diverges, dtype=torch.bool),
+        )
+
+
+def _pictures(reading: Reading, view: View) -> tuple[Picture, ...]:
+    if view.image in ("own", "blank"):
+        return reading.sample.images
+    other = reading.negative if view.image == "negative" else reading.shuffled
+    if other is None:
+        raise DataError(
+            f"Sample {reading.sample.id!r} has no {view.image} image for view {view.name!r}."
+        )
+    return other.images

@@ -1,0 +1,55 @@
+"""Vanilla visual instruction tuning (VITask, eq. 1): LoRA on the language model, vision frozen."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from residency.recipe import Recipe
+
+
+def recipe(
+    *,
+    base: str = "nano",
+    data: tuple[str, ...] = ("phantoms",),
+    out: str = "runs/vanilla",
+    seed: int = 0,
+    limit: int | None = None,
+    baselines: bool = True,
+    epochs: float = 1.0,
+    batch_size: int = 16,
+    lr: float | None = None,
+    rank: int = 16,
+) -> "Recipe":
+    """Tune for `2 x epochs`, as long as both of VITask's stages together, and evaluate.
+
+    Learning rate and rank as in the recipe `vitask`; the vision encoder stays frozen.
+    """
+    settings = dict(locals())
+    from residency import line
+    from residency.evaluate.steps import Evaluate
+    from residency.recipe import Recipe
+    from residency.step import BASE
+
+    tuning = line.Tuning(
+        base=base,
+        data=data,
+        lr=lr,
+        connector_lr=None,
+        rank=rank,
+        epochs=epochs,
+        batch_size=batch_size,
+    )
+    generalist = Evaluate(name="generalist_test", of=BASE, data=data, method="generalist")
+    steps = (
+        *((generalist,) if baselines else ()),
+        tuning.vanilla(),
+        Evaluate(
+            name="vanilla_test",
+            of="vanilla",
+            data=data,
+            method="vanilla",
+            views=(PLAIN, BLANK, SHUFFLED),
+        ),
+    )
+    return Recipe(
+        name="vanilla", base=base, out=out, seed=seed, limit=limit, settings=settings, steps=steps
+    )

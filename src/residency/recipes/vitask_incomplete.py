@@ -1,0 +1,57 @@
+"""VITask's Figure 4: both models retrained on instructions that do not name the possible labels."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from residency.recipe import Recipe
+
+
+def recipe(
+    *,
+    base: str = "nano",
+    data: tuple[str, ...] = ("phantoms",),
+    out: str = "runs/vitask_incomplete",
+    seed: int = 0,
+    limit: int | None = None,
+    baselines: bool = True,
+    align: float = 1.0,
+    contrast: float = 1.0,
+    epochs: float = 1.0,
+    batch_size: int = 16,
+    lr: float | None = None,
+    connector_lr: float | None = None,
+    rank: int = 16,
+    expert: str = "small",
+    expert_epochs: int = 30,
+) -> "Recipe":
+    """Vanilla tuning and VITask, each with the label list and without it, tested without exemplar.
+
+    Answers are generated and parsed: scoring every label would hand the list back. `baselines`
+    adds the models with the list and the expert. Hyper-parameters as in the recipe `vitask`.
+    """
+    settings = dict(locals())
+    from residency import line
+    from residency.recipe import Recipe
+
+    tuning = line.Tuning(
+        base=base,
+        data=data,
+        lr=lr,
+        connector_lr=connector_lr,
+        rank=rank,
+        epochs=epochs,
+        batch_size=batch_size,
+    )
+    steps = line.incomplete(tuning, align=align, contrast=contrast, complete=baselines)
+    first = (line.fit(data, expert, expert_epochs),)
+    if baselines:
+        first += (line.expert_test(tuning),)
+    return Recipe(
+        name="vitask_incomplete",
+        base=base,
+        out=out,
+        seed=seed,
+        limit=limit,
+        settings=settings,
+        steps=(*first, *steps),
+    )

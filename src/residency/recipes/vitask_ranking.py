@@ -1,0 +1,51 @@
+"""VITask's Figure 3: does the right image make the right response more likely than another image does?"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from residency.recipe import Recipe
+
+
+def recipe(
+    *,
+    base: str = "nano",
+    data: tuple[str, ...] = ("phantoms",),
+    out: str = "runs/vitask_ranking",
+    seed: int = 0,
+    limit: int | None = None,
+    baselines: bool = True,
+    contrast: float = 1.0,
+    epochs: float = 1.0,
+    batch_size: int = 16,
+    lr: float | None = None,
+    rank: int = 16,
+) -> "Recipe":
+    """Densities for the generalist, vanilla tuning and Van + beta CRT, on the same stored pairs.
+
+    The third model is tuned without exemplar, for the same number of epochs, so that contrast is
+    the only difference (the paper names it "tuned with our CRT strategy"). `baselines` adds accuracy
+    of all three. Hyper-parameters as in the recipe `vitask`.
+    """
+    settings = dict(locals())
+    from residency import line
+    from residency.recipe import Recipe
+
+    tuning = line.Tuning(
+        base=base,
+        data=data,
+        lr=lr,
+        connector_lr=None,
+        rank=rank,
+        epochs=epochs,
+        batch_size=batch_size,
+    )
+    steps = line.densities(tuning, contrast=contrast, accuracy=baselines)
+    return Recipe(
+        name="vitask_ranking",
+        base=base,
+        out=out,
+        seed=seed,
+        limit=limit,
+        settings=settings,
+        steps=steps,
+    )
