@@ -185,7 +185,7 @@ def to_bytes(image: Colour) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def strokes(
-    paths: Sequence[tuple[Float[np.ndarray, "n 2"], float]], size: int, scale: int = 3
+    paths: Sequence[tuple[Float[np.ndarray, "_ 2"], float]], size: int, scale: int = 3
 ) -> Plane:
     """Polylines (x, y) with their widths, all fractions of the side; values in [0, 1]."""
     sheet = Image.new("L", (size * scale, size * scale))
