@@ -12,6 +12,7 @@ import torch
 from residency.data.mixture import Mixture
 from residency.dataset import Dataset
 from residency.evaluate.controls import chance_row, majority
+from residency.evaluate.experts import answers
 from residency.evaluate.predict import Mode as Asked
 from residency.evaluate.predict import predict, select
 from residency.evaluate.ranking import Ranking, figure, ranking, summary
@@ -26,7 +27,7 @@ from residency.model.huggingface import Backbone, Exemplar, to_device
 from residency.provenance import versions
 from residency.step import Workspace
 from residency.task import Wording, task
-from residency.types import NEGATIVE, PLAIN, Prediction, View
+from residency.types import NEGATIVE, PLAIN, Prediction, Sample, View
 
 SUMMARY = "summary.json"
 Mode = Literal["auto", "generate", "likelihood"]
@@ -135,7 +136,7 @@ def _write(workspace: Workspace, step: str, rows: Sequence[Row]) -> dict[str, An
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateExpert:
-    """Score an expert on the same samples, beside the majority answer and chance."""
+    """Score an expert on the same samples; with `controls` also majority answer and chance."""
 
     name: str
     of: str
@@ -160,7 +161,6 @@ class EvaluateExpert:
 
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
         """Answer and score; with `controls` also what needs no image."""
-        from residency.model.expert_answers import answers
 
         expert = Expert.load(workspace.expert(self.of))
         rows = []
@@ -171,11 +171,42 @@ class EvaluateExpert:
             lines = [json.dumps(encode(p), ensure_ascii=False) for p in said]
             write_whole(folder / "answers.jsonl", "\n".join(lines) + "\n")
             rows += _rows(said, dataset, self.method, self.variant, workspace.seed)
-            if self.controls:
-                guess = majority(samples, dataset.split("train"))
-                rows += _rows(guess, dataset, "majority", "", workspace.seed)
-                line = chance_row(samples, dataset.labels, seed=workspace.seed)
-                rows += [line] if line else []
+            rows += _control_rows(dataset, samples, workspace.seed) if self.controls else []
+        return _write(workspace, self.name, rows)
+
+
+def _control_rows(dataset: Dataset, samples: Sequence[Sample], seed: int) -> list[Row]:
+    """What needs no image: the majority answer of the training split, and chance."""
+    guess = majority(samples, dataset.split("train"))
+    line = chance_row(samples, dataset.labels, seed=seed)
+    return _rows(guess, dataset, "majority", "", seed) + ([line] if line else [])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Controls:
+    """Majority answer and chance of a split."""
+
+    name: str
+    data: tuple[str, ...]
+    split: str = "test"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """No step."""
+        return ()
+
+    def plan(self, workspace: Workspace) -> list[str]:
+        """Which data sets."""
+        return [
+            f"{d.name}/{self.split}: majority and chance" for d in workspace.datasets(self.data)
+        ]
+
+    def run(self, workspace: Workspace) -> Mapping[str, Any]:
+        """Score both."""
+        rows: list[Row] = []
+        for dataset in workspace.datasets(self.data):
+            samples = select(dataset, self.split, limit=workspace.limit, seed=workspace.seed)
+            rows += _control_rows(dataset, samples, workspace.seed)
         return _write(workspace, self.name, rows)
 
 

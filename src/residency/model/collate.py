@@ -69,9 +69,7 @@ class Album:
         """
         self.pixels, self.layouts = self.processed(self.images)
 
-    def processed(
-        self, keys: Iterable[str]
-    ) -> tuple[dict[str, Tensor], dict[str, ImageLayout]]:
+    def processed(self, keys: Iterable[str]) -> tuple[dict[str, Tensor], dict[str, ImageLayout]]:
         """Tensors for the vision encoder and the layout of each image, in the order of `keys`."""
         keys = list(keys)
         if not keys:

@@ -2,22 +2,30 @@
 
 import hashlib
 import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 import residency
-from residency.backbone import family_of
-from residency.errors import CheckpointError, UsageError
+from residency.backbone import Family, family_of
+from residency.errors import CheckpointError, ResidencyError, UsageError
 from residency.model.expert import Expert
 from residency.model.huggingface import Backbone
-from residency.model.slots import ProxyInstruction
+from residency.model.slots import ExemplarConnector, ProxyInstruction
 
 FORMAT = 1
 SCRATCH = "scratch"  # the base of a recipe that builds its own
 NANO = Path(residency.__file__).parent / "nano"
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_MODELS = (
+    "Give nano, a run folder, a checkpoint, a Hugging Face folder or id, or an adapter folder."
+)
 
 
 def default_device() -> torch.device:
@@ -32,37 +40,85 @@ def load(
 
     Raises:
         UsageError: neither a known name, a folder with a model in it, nor a Hugging Face id.
-        CheckpointError: a run folder without a finished model, or files that do not fit together.
+        CheckpointError: a run folder without a finished model, or files that are broken or do not
+            fit together.
     """
     device = device or default_device()
     folder = checkpoint_folder(model)
     if folder is not None:
         return _load_checkpoint(folder, device, dtype)
-    path = Path(model)
-    if (path / "adapter_config.json").is_file():
-        described = json.loads((path / "adapter_config.json").read_text())
-        backbone = load(described["base_model_name_or_path"], device=device, dtype=dtype)
-        _load_adapter(backbone, path)
-        return backbone.eval()
-    if path.exists() and not (path / "config.json").is_file():
-        raise UsageError(
-            f"{model} holds no model: expected residency.json (a checkpoint or run), config.json (a "
-            "Hugging Face model) or adapter_config.json (a PEFT adapter)."
-        )
-    return _load_base(model, device, dtype)
+    base = _adapter_base(model)
+    if base is None:
+        return _load_base(model, device, dtype)
+    backbone = load(base, device=device, dtype=dtype)
+    with _readable(Path(model)):
+        _load_adapter(backbone, Path(model))
+    return backbone.to(device).eval()
 
 
 def checkpoint_folder(model: str) -> Path | None:
-    """The checkpoint that a path names: itself, or the model its run finished last; else None."""
+    """The checkpoint that a path names: itself, or the model its run finished last; else None.
+
+    Raises:
+        CheckpointError: a run without a finished model.
+    """
     path = Path(model)
     if (path / "residency.json").is_file():
         return path
     if (path / "run.json").is_file():
-        named = json.loads((path / "run.json").read_text()).get("model")
+        with _readable(path / "run.json"):
+            named = json.loads((path / "run.json").read_text()).get("model")
         if not named or not (path / named / "residency.json").is_file():
             raise CheckpointError(f"{model} has no finished model yet; run its recipe to the end.")
         return path / named
     return None
+
+
+def _adapter_base(model: str) -> str | None:
+    """What a PEFT adapter folder says it adapts; None for anything else."""
+    path = Path(model) / "adapter_config.json"
+    if not path.is_file():
+        return None
+    with _readable(path):
+        base = json.loads(path.read_text()).get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise CheckpointError(
+            f"{path} does not name its base model. Write it into base_model_name_or_path."
+        )
+    return base
+
+
+def root(model: str) -> str:
+    """The base model underneath a run, a checkpoint or an adapter: `model` itself if it is one."""
+    folder = checkpoint_folder(model)
+    base = _described(folder)["base"] if folder is not None else _adapter_base(model)
+    return model if base is None else root(str(base))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Whatever a library says about broken files becomes one line that names the path."""
+    try:
+        yield
+    except ResidencyError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        first = (lines or [type(error).__name__])[0].rstrip(".")
+        raise CheckpointError(
+            f"{path} cannot be read ({first}){_pointers(path)}. Copy it again from a whole source."
+        ) from error
+
+
+def _pointers(path: Path) -> str:
+    """A hint where weight files are Git LFS pointers or are cut short."""
+    files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    for file in files:
+        if file.is_file():
+            with file.open("rb") as opened:
+                if opened.read(20).startswith(b"version https://git-"):
+                    return f"; {file.name} is a Git LFS pointer: fetch it with `git lfs pull`"
+    return ""
 
 
 def resolve(model: str) -> str:
@@ -71,8 +127,11 @@ def resolve(model: str) -> str:
 
 
 def identity(model: str) -> str:
-    """A cheap hash of a base model: configuration, and size, head and tail of each weight file."""
-    folder = Path(resolve(model))
+    """A cheap hash of a model: configuration, and size, head and tail of each weight file.
+
+    For a run it is that of its finished model.
+    """
+    folder = checkpoint_folder(model) or Path(resolve(model))
     digest = hashlib.sha256(model.encode() if not folder.is_dir() else b"")
     for path in sorted(folder.glob("*.json")) + sorted(folder.glob("*.safetensors")):
         size = path.stat().st_size
@@ -85,51 +144,98 @@ def identity(model: str) -> str:
 
 
 def config_of(model: str) -> Any:
-    """The Hugging Face configuration of a base model, without its weights."""
+    """The Hugging Face configuration of a base model, without its weights.
+
+    Raises:
+        UsageError: nothing there, a folder without a model, or a model type nobody knows.
+    """
     from transformers import AutoConfig  # noqa: PLC0415 - heavy
 
     where = resolve(model)
+    if Path(where).exists() and not (Path(where) / "config.json").is_file():
+        raise UsageError(
+            f"{model} holds no model: expected residency.json (a checkpoint), run.json (a run), "
+            "config.json (a Hugging Face model) or adapter_config.json (a PEFT adapter)."
+        )
+    if not Path(where).exists() and not _HUB_ID.fullmatch(where):
+        raise UsageError(f"No such model folder: {where!r}. {_MODELS}")
     try:
         return AutoConfig.from_pretrained(where, local_files_only=Path(where).is_dir())
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"Cannot open model {model!r}: {str(error).splitlines()[0]} Give nano, a run folder, a "
-            "checkpoint, a Hugging Face folder or id, or an adapter folder."
-        ) from error
+    except (OSError, ValueError, KeyError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"Cannot open model {model!r}: {first} {_MODELS}") from error
 
 
 def _load_base(model: str, device: torch.device, dtype: torch.dtype | None) -> Backbone:
-    from transformers import (  # noqa: PLC0415 - heavy
-        AutoModelForImageTextToText,
-        AutoProcessor,
-    )
+    from transformers import AutoModelForImageTextToText  # noqa: PLC0415 - heavy
 
     config = config_of(model)
-    name, family = family_of(config.model_type)
+    name, family = _family(model, config)
     if dtype is None:
         dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     where = resolve(model)
-    processor = AutoProcessor.from_pretrained(where)
-    network = AutoModelForImageTextToText.from_pretrained(
-        where, dtype=dtype, attn_implementation="sdpa"
-    )
-    return Backbone(name, family, network.to(device), processor, model).eval()
+    with _readable(Path(where)):
+        network, report = AutoModelForImageTextToText.from_pretrained(
+            where, dtype=dtype, attn_implementation="sdpa", output_loading_info=True
+        )
+    absent = sorted(report["missing_keys"])
+    if absent:  # they would be random
+        raise CheckpointError(
+            f"{model} lacks {len(absent)} weights of a {config.model_type} model, for example "
+            f"{absent[0]}. Copy it again from a whole source."
+        )
+    return Backbone(name, family, network.to(device), _processor(where), _named(model)).eval()
+
+
+def _family(model: str, config: Any) -> tuple[str, Family]:
+    try:
+        return family_of(config.model_type)
+    except UsageError as error:
+        raise UsageError(f"{model}: {error}") from error
+
+
+def _processor(where: str) -> Any:
+    from transformers import AutoProcessor  # noqa: PLC0415 - heavy
+
+    with _readable(Path(where)):
+        processor = AutoProcessor.from_pretrained(where)
+        if not hasattr(processor, "image_processor") or not processor.chat_template:
+            raise CheckpointError(
+                f"{where} has no complete processor: an image processor, a tokenizer and a chat "
+                "template. Copy those files from the base model."
+            )
+        return processor
+
+
+def _named(model: str) -> str:
+    """What a checkpoint records as its base: folders by their full path, ids and `nano` as given."""
+    return str(Path(model).resolve()) if model != "nano" and Path(model).is_dir() else model
 
 
 def empty(model: str) -> Backbone:
-    """The architecture of a base model on the meta device: names and sizes without weights."""
-    from transformers import (  # noqa: PLC0415 - heavy
-        AutoModelForImageTextToText,
-        AutoProcessor,
-    )
+    """The architecture of a model on the meta device: names and sizes without weights.
 
-    model = "nano" if model == SCRATCH else model  # what is built from nothing has nano's shape
-    config = config_of(model)
-    name, family = family_of(config.model_type)
+    Slots that a checkpoint carries are part of it; its expert is not.
+    """
+    from transformers import AutoModelForImageTextToText  # noqa: PLC0415 - heavy
+
+    base = "nano" if model == SCRATCH else root(model)  # what is built from nothing looks like nano
+    config = config_of(base)
+    name, family = _family(base, config)
     with torch.device("meta"):
         network = AutoModelForImageTextToText.from_config(config)
     network.tie_weights()
-    return Backbone(name, family, network, AutoProcessor.from_pretrained(resolve(model)), model)
+    backbone = Backbone(name, family, network, _processor(resolve(base)), base)
+    folder = checkpoint_folder(model)
+    if folder is not None and (folder / "parts.safetensors").is_file():
+        with _readable(folder / "parts.safetensors"), torch.device("meta"):
+            with safe_open(folder / "parts.safetensors", "pt") as file:
+                if "exemplar_connector.norm.weight" in file.keys():  # noqa: SIM118 - not a mapping
+                    width = file.get_slice("exemplar_connector.norm.weight").get_shape()[0]
+                    backbone.exemplar_connector = ExemplarConnector(width, backbone.width)
+            if vectors := _described(folder)["proxy_width"]:
+                backbone.proxy_instruction = ProxyInstruction(vectors, backbone.width)
+    return backbone
 
 
 def save(backbone: Backbone, folder: Path, *, changed: set[str]) -> None:
@@ -173,16 +279,29 @@ def plain_name(name: str) -> str:
     return name.replace(".base_layer.", ".")
 
 
+def _described(folder: Path) -> dict[str, Any]:
+    """`residency.json` of a checkpoint."""
+    with _readable(folder / "residency.json"):
+        described: dict[str, Any] = json.loads((folder / "residency.json").read_text())
+        if described["format"] != FORMAT:
+            raise CheckpointError(
+                f"{folder} has checkpoint format {described['format']}; this version reads {FORMAT}."
+            )
+        absent = sorted({"base", "base_identity", "exemplar", "proxy_width"} - described.keys())
+        if absent:
+            raise CheckpointError(f"{folder}/residency.json lacks {absent}; it is no checkpoint.")
+    return described
+
+
 def _load_checkpoint(folder: Path, device: torch.device, dtype: torch.dtype | None) -> Backbone:
-    described = json.loads((folder / "residency.json").read_text())
-    if described["format"] != FORMAT:
-        raise CheckpointError(
-            f"{folder} has checkpoint format {described['format']}; this version reads {FORMAT}."
-        )
+    described = _described(folder)
     base = described["base"]
     if identity(base) != described["base_identity"]:
+        here = Path(resolve(base)).is_dir() or _HUB_ID.fullmatch(base)
         raise CheckpointError(
             f"{folder} was trained on another {base!r} than the one found now. Restore that base."
+            if here
+            else f"{folder} was trained on {base!r}, which is not there. Put the base back there."
         )
     backbone = load(base, device=device, dtype=dtype)
     if described["proxy_width"]:
@@ -197,20 +316,24 @@ def _load_checkpoint(folder: Path, device: torch.device, dtype: torch.dtype | No
 def restore(backbone: Backbone, folder: Path) -> None:
     """Put a checkpoint's trained weights into a backbone built the same way.
 
+    Every weight keeps the precision it has in `backbone`.
+
     Raises:
-        CheckpointError: a saved weight has no place in the model.
+        CheckpointError: a file is broken, or a saved weight has no place in the model.
     """
     if (folder / "adapter").is_dir():
-        _load_adapter(backbone, folder / "adapter")
+        with _readable(folder / "adapter"):
+            _load_adapter(backbone, folder / "adapter")
     path = folder / "parts.safetensors"
     if not path.is_file():
         return
     own = {plain_name(name): p for name, p in backbone.named_parameters()}
-    for name, tensor in load_file(path).items():
+    with _readable(path):
+        saved = load_file(path)
+    for name, tensor in saved.items():
         if name not in own or own[name].shape != tensor.shape:
             raise CheckpointError(f"{path}: {name} {tuple(tensor.shape)} does not fit the model.")
-        # A part trained in float32 keeps that precision beside frozen half-precision ones.
-        own[name].data = tensor.to(own[name].device)
+        own[name].data.copy_(tensor)
 
 
 def _load_adapter(backbone: Backbone, folder: Path) -> None:

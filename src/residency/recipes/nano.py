@@ -15,8 +15,8 @@ def recipe(
     limit: int | None = None,
     baselines: bool = True,
     updates: int = 2000,
-    batch_size: int = 32,
-    lr: float = 1.5e-3,
+    batch_size: int = 16,
+    lr: float = 1.2e-3,
 ) -> "Recipe":
     """Build tokenizer and weights, train every part on the general world, write the model card.
 

@@ -1,0 +1,253 @@
+"""Fit an expert jointly on several data sets: loss on the slice of each sample's data set, best epoch kept."""
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from residency.dataset import Dataset
+from residency.errors import ResidencyError, UsageError
+from residency.model.expert import Expert
+from residency.types import Sample
+
+Log = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Augment:
+    """Random changes of a training image that no label depends on (ours; no flips: sides can matter).
+
+    `shift` is the largest translation as a share of the side, `brightness` and `contrast` the largest
+    relative change.
+    """
+
+    shift: float = 0.06
+    brightness: float = 0.1
+    contrast: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class FitReport:
+    """One row per epoch, and which epoch was kept."""
+
+    epochs: list[dict[str, Any]]
+    best: int
+    outputs: int
+    taken_over: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A split of several data sets in memory: bytes, targets over the joint head, and their slices."""
+
+    pixels: UInt8[Tensor, "n 3 h w"]
+    targets: Float[Tensor, "n o"]  # 1 at the outputs that are true
+    inside: Bool[Tensor, "n o"]  # True at the outputs of the sample's slice
+    multi: Bool[Tensor, " n"]
+    dataset: Int[Tensor, " n"]
+
+
+def tabulate(expert: Expert, datasets: Sequence[Dataset], split: str) -> Table:
+    """Decode and resize a split once; it is kept as bytes (12 kB a sample at 64 pixels).
+
+    Raises:
+        DataError: an image cannot be decoded.
+        UsageError: a label outside the set.
+    """
+    pixels, targets, inside, multi, numbers = [], [], [], [], []
+    for number, dataset in enumerate(datasets):
+        part = expert.layout.of(dataset)
+        place = {label: part.start + k for k, label in enumerate(part.labels)}
+        samples = dataset.split(split)
+        for start in range(0, len(samples), 256):
+            some = [samples[i] for i in range(start, min(start + 256, len(samples)))]
+            pixels.append(expert.resized([sample.images[0].load() for sample in some]))
+            for sample in some:
+                row = torch.zeros(expert.layout.outputs)
+                row[[place[label] for label in _labels(sample, place)]] = 1
+                targets.append(row)
+        inside.append(expert.layout.inside(part).expand(len(samples), -1))
+        multi += [part.multi_label] * len(samples)
+        numbers += [number] * len(samples)
+    return Table(
+        torch.cat(pixels),
+        torch.stack(targets),
+        torch.cat(inside),
+        torch.tensor(multi),
+        torch.tensor(numbers),
+    )
+
+
+def _labels(sample: Sample, place: Mapping[str, int]) -> list[str]:
+    answer = sample.answer if isinstance(sample.answer, tuple) else (sample.answer,)
+    labels = [str(label) for label in answer]
+    for label in labels:
+        if label not in place:
+            raise UsageError(
+                f"Sample {sample.id!r} has label {label!r}, which is not in its set: "
+                f"{', '.join(place)}."
+            )
+    return labels
+
+
+def slice_loss(
+    logits: Float[Tensor, "n o"],
+    targets: Float[Tensor, "n o"],
+    inside: Bool[Tensor, "n o"],
+    multi: Bool[Tensor, " n"],
+) -> Float[Tensor, " n"]:
+    """Softmax cross-entropy over the sample's slice, or the mean BCE of its outputs if multi-label.
+
+    Outputs outside the slice get no gradient (VITask, A.2).
+    """
+    closed = logits.masked_fill(~inside, -math.inf).log_softmax(-1)
+    softmax = -(closed.masked_fill(~inside, 0) * targets).sum(-1)
+    each = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    bce = each.masked_fill(~inside, 0).sum(-1) / inside.sum(-1)
+    return torch.where(multi, bce, softmax)
+
+
+def right(
+    logits: Float[Tensor, "n o"],
+    targets: Float[Tensor, "n o"],
+    inside: Bool[Tensor, "n o"],
+    multi: Bool[Tensor, " n"],
+) -> Bool[Tensor, " n"]:
+    """Whether the whole answer is right: the best label, or every label at a threshold of 0.5."""
+    best = logits.masked_fill(~inside, -math.inf).argmax(-1)
+    single = targets.gather(1, best[:, None])[:, 0] > 0
+    several = (((logits > 0) == (targets > 0)) | ~inside).all(-1)
+    return torch.where(multi, several, single)
+
+
+def fit(
+    expert: Expert,
+    datasets: Sequence[Dataset],
+    *,
+    epochs: int,
+    lr: float,
+    batch_size: int,
+    seed: int,
+    start: Path | None = None,
+    augment: Augment = Augment(),
+    log: Log | None = None,
+) -> FitReport:
+    """Train on the union of the training splits, uniform over samples, and keep the best epoch.
+
+    AdamW (weight decay 0.05) with one-cycle learning rate. Best means the highest validation
+    accuracy, averaged over data sets; ties go to the lower validation loss. `start` is the folder of
+    an expert whose weights are taken over first.
+
+    Raises:
+        UsageError: epochs or batch size below one; ResidencyError: the loss is not finite.
+    """
+    if epochs < 1 or batch_size < 1:
+        raise UsageError(f"epochs={epochs}, batch_size={batch_size}: both must be at least 1.")
+    taken = expert.adopt(Expert.load(start)) if start else 0
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    expert.to(device).requires_grad_(True)
+    train, val = tabulate(expert, datasets, "train"), tabulate(expert, datasets, "val")
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(expert.parameters(), lr=lr, weight_decay=0.05)
+    per_epoch = -(-len(train.pixels) // batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=lr, total_steps=per_epoch * epochs, pct_start=0.2
+    )
+    rows: list[dict[str, Any]] = []
+    best, kept = -1, copy.deepcopy(expert.state_dict())
+    for epoch in range(epochs):
+        loss = _epoch(expert, train, optimizer, schedule, batch_size, generator, augment)
+        row = {"epoch": epoch + 1, "loss": loss} | _validate(expert, val, datasets, batch_size)
+        rows.append(row)
+        if log is not None:
+            log(row)
+        if best < 0 or _better(row, rows[best]):
+            best, kept = epoch, copy.deepcopy(expert.state_dict())
+    expert.load_state_dict(kept)
+    expert.requires_grad_(False).eval()
+    return FitReport(rows, best + 1, expert.layout.outputs, taken)
+
+
+def _better(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    ours, theirs = row["val_accuracy"], other["val_accuracy"]
+    return bool(ours > theirs or (ours == theirs and row["val_loss"] < other["val_loss"]))
+
+
+def _epoch(
+    expert: Expert,
+    train: Table,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    batch_size: int,
+    generator: torch.Generator,
+    augment: Augment,
+) -> float:
+    expert.train()
+    device = next(expert.parameters()).device
+    total = 0.0
+    for rows in torch.randperm(len(train.pixels), generator=generator).split(batch_size):
+        if len(rows) == 1 and len(train.pixels) > 1:
+            rows = rows.repeat(2)  # batch normalisation needs two
+        pixels = augmented(train.pixels[rows].to(device), augment, generator)
+        logits = expert(expert.normalised(pixels))
+        facts = (train.targets[rows], train.inside[rows], train.multi[rows])
+        loss = slice_loss(logits, *(fact.to(device) for fact in facts)).mean()
+        if not bool(torch.isfinite(loss)):
+            raise ResidencyError("The expert's loss is not finite. Lower its learning rate.")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        total += float(loss.detach()) * len(rows)
+    return total / len(train.pixels)
+
+
+def augmented(
+    pixels: UInt8[Tensor, "n 3 h w"], augment: Augment, generator: torch.Generator
+) -> Float[Tensor, "n 3 h w"]:
+    """Each image moved, brightened and stretched by its own random amounts; borders repeat."""
+    n, side = len(pixels), pixels.shape[-1]
+    draw = (2 * torch.rand(n, 4, generator=generator) - 1).to(pixels.device)
+    moved = (draw[:, :2] * augment.shift * side).round().long()
+    place = torch.arange(side, device=pixels.device)
+    down = (place + moved[:, :1]).clamp(0, side - 1)
+    across = (place + moved[:, 1:]).clamp(0, side - 1)
+    rows = torch.arange(n, device=pixels.device)[:, None, None]
+    values = pixels.float().permute(0, 2, 3, 1)[rows, down[:, :, None], across[:, None, :]]
+    values = values.permute(0, 3, 1, 2)
+    mean = values.mean(dim=(1, 2, 3), keepdim=True)
+    contrast = 1 + augment.contrast * draw[:, 2].view(-1, 1, 1, 1)
+    brightness = 255 * augment.brightness * draw[:, 3].view(-1, 1, 1, 1)
+    return ((values - mean) * contrast + mean + brightness).clamp(0, 255)
+
+
+@torch.no_grad()
+def _validate(
+    expert: Expert, val: Table, datasets: Sequence[Dataset], batch_size: int
+) -> dict[str, Any]:
+    expert.eval()
+    device = next(expert.parameters()).device
+    losses, hits = [], []
+    for rows in torch.arange(len(val.pixels)).split(4 * batch_size):
+        logits = expert(expert.normalised(val.pixels[rows].to(device))).cpu()
+        facts = (val.targets[rows], val.inside[rows], val.multi[rows])
+        losses.append(slice_loss(logits, *facts))
+        hits.append(right(logits, *facts))
+    hit = torch.cat(hits).float()
+    per = {d.name: float(hit[val.dataset == k].mean()) for k, d in enumerate(datasets)}
+    return {
+        "val_loss": float(torch.cat(losses).mean()),
+        "val_accuracy": sum(per.values()) / len(per),
+        "val_accuracies": per,
+    }
