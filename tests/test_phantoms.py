@@ -69,7 +69,7 @@ def test_images_differ_between_index_split_and_seed(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_patients_stay_on_one_side_and_classes_are_balanced(kind: str) -> None:
-    dataset = phantoms.load(f"{kind}:train=42:val=16:test=16")
+    dataset = phantoms.load(f"{kind}:train=26:val=9:test=9")
     groups = {name: [s.group for s in split] for name, split in dataset.splits.items()}
     for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
         assert not set(groups[one]) & set(groups[other])
@@ -194,7 +194,7 @@ def test_every_task_asks_and_reads_back_its_answer(name: str, language: str) -> 
 def test_questions_are_answered_by_the_facts(kind: str) -> None:
     split = phantoms.load(f"{kind}:task=vqa").splits["train"]
     verdicts = []
-    for index in range(30):
+    for index in range(20):
         sample = split[index]
         if sample.options:
             assert sample.options == ("yes", "no")
@@ -226,7 +226,16 @@ def test_the_ct_picture_is_a_cut_of_the_volume(shift: float) -> None:
 
 
 def test_every_option_changes_the_digest(monkeypatch: pytest.MonkeyPatch) -> None:
-    changes = "train=9 val=9 test=9 seed=9 shift=0.9 size=64 task=vqa language=zh".split()
+    changes = [
+        "train=9",
+        "val=9",
+        "test=9",
+        "seed=9",
+        "shift=0.9",
+        "size=64",
+        "task=vqa",
+        "language=zh",
+    ]
     assert {change.split("=")[0] for change in changes} == {
         f.name for f in fields(phantoms.Options)
     }

@@ -70,7 +70,7 @@ def load(where: str) -> Dataset:
             f"phantoms:{kind} has no task {options.task!r}: its boxes and landmarks belong to one "
             f"slice. Use phantoms:{kind.removesuffix('_volume')} instead."
         )
-    modality: Modality = find("phantoms.modalities", kind.removesuffix("_volume"))  # type: ignore[assignment]
+    modality: Modality = find("phantoms.modalities", kind.removesuffix("_volume"))
     name = spell(kind, options)
     return Dataset(
         name=name,
@@ -267,7 +267,8 @@ def _ask(source: Source, case: Case, index: int) -> tuple[str, tuple[str, ...], 
         return _question(modality, case, language, stream(*source.root, "question", index))
     if task == "detection":
         return "", (), boxes(modality, case, size, language)
-    return "", (), landmarks(modality, case, size, language)
+    found = landmarks(modality, case, size, language)
+    return "", tuple(point.name for point in found), found
 
 
 def boxes(modality: Modality, case: Case, size: int, language: Language) -> tuple[Box, ...]:

@@ -190,10 +190,12 @@ def _organs(
         at(-0.46, -0.08, 0.49, 0.70, -0.15), waves=wavy(rng, 0.07), notch=(0.22, 0.9, 0.6)
     )
     return {
-        "bowel": Organ(outline=at(0.1, -0.3, 0.6, 0.42), z=22.0, reach=10.0, hu=38.0, texture=28.0),
+        "bowel": Organ(outline=at(0.1, -0.3, 0.6, 0.42), z=22.0, reach=10.0, hu=38.0,
+                       texture=28.0),
         "stomach": Organ(outline=at(0.34, -0.48, *((0.36, 0.3) if filled else (0.2, 0.18)), 0.4),
                          z=5.0, reach=11.0, hu=22.0 if filled else 48.0, rim=35.0),
-        "liver": Organ(outline=liver, z=8.0, reach=14.0, hu=60.0 if fatty else rng.uniform(98, 116)),
+        "liver": Organ(outline=liver, z=8.0, reach=14.0,
+                       hu=60.0 if fatty else rng.uniform(98, 116)),
         "spleen": Organ(outline=at(0.68, 0.14, 0.21 * spleen, 0.36 * spleen, 0.35), z=6.0,
                         reach=9.0 * spleen, hu=rng.uniform(118, 132)),
         "right kidney": Organ(outline=at(-0.42, 0.52, 0.2, 0.27, 0.5), z=16.0, reach=9.0, hu=165.0,

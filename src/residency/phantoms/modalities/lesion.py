@@ -267,8 +267,9 @@ def _body(rng: np.random.Generator, border: str, asymmetric: bool) -> Outline:
         ((2, 3, 4, 5, 6, 7, 8, 9), 0.38) if border == "irregular" else ((2, 3, 4), 0.05)
     )
     notch = (rng.uniform(0.2, 0.4), rng.uniform(-np.pi, np.pi), rng.uniform(0.5, 0.9))
+    x, y = rng.uniform(0.43, 0.57, 2)
     return Outline(
-        *rng.uniform(0.43, 0.57, 2), radius, radius * rng.uniform(0.72, 1.0),
+        x, y, radius, radius * rng.uniform(0.72, 1.0),
         rng.uniform(0, np.pi), wavy(rng, amplitude, orders),
         notch if asymmetric else (0.0, 0.0, 1.0),
     )  # fmt: skip
@@ -309,11 +310,9 @@ def _blobs(rng: np.random.Generator, body: Outline, many: bool) -> tuple[Outline
 
 
 def _patch(rng: np.random.Generator, body: Outline, central: bool) -> Outline:
-    (place,) = _inside(rng, body, 1, 0.1 if central else 0.55)
+    ((x, y),) = _inside(rng, body, 1, 0.1 if central else 0.55)
     size = rng.uniform(0.35, 0.5) * min(body.width, body.height)
-    return Outline(
-        *place, size, size * rng.uniform(0.7, 1.0), rng.uniform(0, np.pi), wavy(rng, 0.2)
-    )
+    return Outline(x, y, size, size * rng.uniform(0.7, 1.0), rng.uniform(0, np.pi), wavy(rng, 0.2))
 
 
 def _hairs(rng: np.random.Generator) -> tuple[tuple[np.ndarray, float], ...]:

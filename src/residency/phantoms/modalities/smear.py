@@ -206,8 +206,9 @@ def draw(label: str, rng: np.random.Generator, patient: np.random.Generator) -> 
     irregular = rng.random() < kind.irregular
     shape = pick(rng, kind.nuclei)
     ratio = rng.uniform(*kind.fill)
+    x, y = rng.uniform(0.44, 0.56, 2)
     body = Outline(
-        *rng.uniform(0.44, 0.56, 2), radius, radius * rng.uniform(0.84, 1.0),
+        x, y, radius, radius * rng.uniform(0.84, 1.0),
         rng.uniform(0, np.pi), wavy(rng, 0.2 if irregular else 0.04),
     )  # fmt: skip
     nucleus = _nucleus(rng, shape, body, radius * ratio)
@@ -347,7 +348,8 @@ def _red_cells(rng: np.random.Generator, body: Outline, count: int) -> tuple[Out
             break
     return tuple(
         Outline(
-            *places[i], radii[i], radii[i] * rng.uniform(0.85, 1.0), rng.uniform(0, np.pi),
+            places[i, 0], places[i, 1],
+            radii[i], radii[i] * rng.uniform(0.85, 1.0), rng.uniform(0, np.pi),
             wavy(rng, 0.06),
         )
         for i in kept
