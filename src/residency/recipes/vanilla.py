@@ -28,6 +28,7 @@ def recipe(
     from residency.evaluate.steps import Evaluate
     from residency.recipe import Recipe
     from residency.step import BASE
+    from residency.types import BLANK, PLAIN, SHUFFLED
 
     tuning = line.Tuning(
         base=base,
