@@ -20,7 +20,7 @@ OWN_PARTS = ("exemplar_connector", "proxy_instruction", "expert")
 
 @dataclass(frozen=True, slots=True)
 class ImageLayout:
-    """How one image appears in the token row: `tokens` placeholders laid out as `grid` rows x columns."""
+    """One image in the token row: `tokens` placeholders, laid out as `grid` rows x columns."""
 
     tokens: int
     grid: tuple[int, int]
@@ -45,7 +45,7 @@ class Family(Protocol):
     def pixels(
         self, processor: ProcessorMixin, images: Sequence[Image], max_pixels: int | None
     ) -> tuple[dict[str, Tensor], list[ImageLayout]]:
-        """Preprocess distinct images; `max_pixels` caps the area of each (None: the processor's)."""
+        """Preprocess distinct images; `max_pixels` caps the area of each, None leaves it."""
         ...
 
     def span(self, processor: ProcessorMixin, tokens: int, slot: Sequence[int]) -> list[int]:

@@ -1,8 +1,8 @@
 """InternVL in its native classes (`-hf` checkpoints of InternVL 2.5 / 3 / 3.5; Chen et al., 2024).
 
 `<img><IMG_CONTEXT> x 256 per tile</img>`; the processor cuts large images into tiles and adds a
-thumbnail. The embedding may have no unused row, so two control tokens that the chat never writes, `<quad>`
-and `</quad>`, serve as slot placeholders.
+thumbnail. The embedding may have no unused row, so two control tokens that the chat never writes,
+`<quad>` and `</quad>`, serve as slot placeholders.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ def pixels(
 
     Tiling is the processor's default, which its image processor alone does not know.
     """
-    image_processor: Any = processor.image_processor  # type: ignore[attr-defined]
+    image_processor: Any = processor.image_processor
     options = {"crop_to_patches": True} | dict(getattr(processor, "images_kwargs", {}))
     if max_pixels is not None:
         tiles = max_pixels // (image_processor.size["height"] * image_processor.size["width"])

@@ -37,8 +37,8 @@ def slots(model_config: Any, tokenizer: Any) -> tuple[int, int]:
     size = model_config.get_text_config().vocab_size
     if size - len(tokenizer) < 2:
         raise UsageError(
-            f"The embedding has {size} rows for {len(tokenizer)} tokens; two unused rows are needed "
-            "as slot placeholders. Use the unmodified base checkpoint."
+            f"The embedding has {size} rows for {len(tokenizer)} tokens; two unused rows are "
+            "needed as slot placeholders. Use the unmodified base checkpoint."
         )
     return size - 1, size - 2
 
@@ -47,7 +47,7 @@ def pixels(
     processor: ProcessorMixin, images: Sequence[Image], max_pixels: int | None
 ) -> tuple[dict[str, Tensor], list[ImageLayout]]:
     """Patches of all images `[patches, channels]` and their grids (time, height, width)."""
-    image_processor: Any = processor.image_processor  # type: ignore[attr-defined]
+    image_processor: Any = processor.image_processor
     size = dict(image_processor.size)
     if max_pixels is not None:
         size["longest_edge"] = min(size["longest_edge"], max_pixels)
@@ -73,7 +73,7 @@ def span(processor: ProcessorMixin, tokens: int, slot: Sequence[int]) -> list[in
 
 
 def positions(length: int, spans: Sequence[tuple[int, ImageLayout]]) -> Int[Tensor, "3 t"]:
-    """M-RoPE: text advances all three axes; an image spans its grid and advances by its longer side."""
+    """M-RoPE: text advances all axes; an image spans its grid, then advances by its longer side."""
     pieces, done, position = [], 0, 0
     for start, layout in spans:
         text = torch.arange(start - done) + position

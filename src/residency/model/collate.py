@@ -1,4 +1,4 @@
-"""From readings to a batch: every reading under every view, each distinct image preprocessed once."""
+"""From readings to a batch: every view of every reading, each distinct image prepared once."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -90,7 +90,8 @@ class Album:
                     self._call([key])
             size = "x".join(map(str, images[0].size))
             raise DataError(
-                f"Image {keys[0]} ({size}) cannot be preprocessed: {error}. Leave it out or crop it."
+                f"Image {keys[0]} ({size}) cannot be preprocessed: {error}. "
+                "Crop it or leave it out."
             ) from error
 
 

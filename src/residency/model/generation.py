@@ -1,4 +1,4 @@
-"""Answering with a backbone: greedy or sampled text, and the likelihood of every option of a closed set."""
+"""Answering with a backbone: greedy or sampled text, and the likelihood of given options."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -38,8 +38,8 @@ def _prefill(
 
 
 def stops(backbone: Backbone) -> set[int]:
-    """Ids of the tokens that end a response: the model's own, and the chat template's end of turn."""
-    declared = backbone.model.generation_config.eos_token_id  # type: ignore[union-attr]
+    """Ids of the tokens that end a response: the model's own, and the end of a turn."""
+    declared = backbone.model.generation_config.eos_token_id
     ids = {declared} if isinstance(declared, int) else set(declared or ())
     ids.add(backbone.composer.end_of_turn)
     return ids
@@ -153,7 +153,7 @@ def _log_likelihood(
     backbone: Backbone, hidden: Float[Tensor, "r d"], tokens: Int[Tensor, " r"]
 ) -> Float[Tensor, " r"]:
     """Of each token after its state, in float32; the logits of all rows never exist at once."""
-    width = backbone.model.get_output_embeddings().weight.shape[0]  # type: ignore[union-attr,index]
+    width = backbone.model.get_output_embeddings().weight.shape[0]
     rows = max(1, _CHUNK // int(width))
     made = []
     for states, chosen in zip(hidden.split(rows), tokens.split(rows), strict=True):

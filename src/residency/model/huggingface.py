@@ -37,7 +37,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.name, self.family, self.base = name, family, base
         self.model, self.processor = model, processor
-        tokenizer = processor.tokenizer  # type: ignore[attr-defined]
+        tokenizer = processor.tokenizer
         self.composer = Composer(family, processor, family.slots(model.config, tokenizer))
         self.codec = family.codec
         self.expert: Expert | None = None
@@ -55,7 +55,7 @@ class Backbone(nn.Module):
     @property
     def width(self) -> int:
         """Width of the language model's embeddings."""
-        width: int = self.model.get_input_embeddings().weight.shape[1]  # type: ignore[union-attr,assignment,index]
+        width: int = self.model.get_input_embeddings().weight.shape[1]
         return width
 
     def attach(self, expert: Expert, *, exemplar: Exemplar = "cls", seed: int = 0) -> None:
@@ -217,7 +217,7 @@ class Backbone(nn.Module):
 
     def head(self, hidden: Float[Tensor, "r d"]) -> Float[Tensor, "r v"]:
         """Logits over the vocabulary."""
-        logits: Tensor = self.model.get_output_embeddings()(hidden)  # type: ignore[misc]
+        logits: Tensor = self.model.get_output_embeddings()(hidden)
         return logits
 
 
@@ -225,7 +225,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     """The same batch on another device."""
     if device.type == "cpu":
         return batch
-    move = {"device": device, "non_blocking": True}
+    move: Any = {"device": device, "non_blocking": True}
     prompts = {
         view: Prompt(
             tokens=p.tokens.to(**move),

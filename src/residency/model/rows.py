@@ -1,5 +1,7 @@
-"""From a conversation to a row of token ids: template and data are tokenised apart, so data can never
-become a control token, and labels follow from turn spans."""
+"""From a conversation to a row of token ids, with labels from turn spans.
+
+Template and data are tokenised apart, so data can never become a control token.
+"""
 
 import json
 import re
@@ -40,7 +42,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """How wide each slot is in a row; 0 leaves it out. `replace` puts the exemplar in the image's place."""
+    """Width of each slot, 0 leaves it out; `replace` puts the exemplar in the image's place."""
 
     exemplar: int = 0
     replace: bool = False
@@ -56,7 +58,7 @@ class Composer:
         self.family = family
         self.processor = processor
         self.exemplar_id, self.proxy_id = slot_ids
-        self.tokenizer: Any = processor.tokenizer  # type: ignore[attr-defined]
+        self.tokenizer: Any = processor.tokenizer
         self.image_id = family.image_token(processor)
         self._plain = _without_added_tokens(self.tokenizer)
         self._added = frozenset(self.tokenizer.get_added_vocab().values())
@@ -93,7 +95,7 @@ class Composer:
         self, kinds: _Kinds
     ) -> tuple[tuple[tuple[int, ...], tuple[int, int] | None], ...]:
         """The chat template around the parts: (tokens, the part that follows them)."""
-        messages = [
+        messages: Any = [
             {
                 "role": role,
                 "content": [

@@ -1,4 +1,4 @@
-"""A slot is a run of placeholder tokens whose embeddings are computed: exemplar and proxy instruction."""
+"""Slots, runs of placeholder tokens with computed embeddings: exemplar and proxy instruction."""
 
 import torch
 from jaxtyping import Float, Int
@@ -8,7 +8,8 @@ from torch import Tensor, nn
 class ExemplarConnector(nn.Module):
     """LayerNorm -> Linear -> GELU -> Linear from expert width to model width.
 
-    VITask names a learnable connector without its shape; this one mirrors InternVL's projector (ours).
+    VITask names a learnable connector without its shape; this one mirrors InternVL's projector:
+    ours.
     """
 
     def __init__(self, expert_width: int, model_width: int) -> None:
@@ -18,6 +19,7 @@ class ExemplarConnector(nn.Module):
         self.out = nn.Linear(model_width, model_width)
 
     def forward(self, exemplars: Float[Tensor, "n k e"]) -> Float[Tensor, "n k d"]:
+        """Embeddings of k features of n images."""
         return self.out(nn.functional.gelu(self.rise(self.norm(exemplars))))
 
 
@@ -29,6 +31,7 @@ class ProxyInstruction(nn.Module):
         self.vectors = nn.Parameter(std * torch.randn(width, model_width))
 
     def forward(self) -> Float[Tensor, "k d"]:
+        """The vectors as they are."""
         return self.vectors
 
 
@@ -41,7 +44,7 @@ def fill(
     """Put `values`, in reading order, where `tokens` holds the placeholder.
 
     Raises:
-        RuntimeError: the counts differ (a defect of the caller: rows and values come from one batch).
+        RuntimeError: the counts differ, a defect of the caller.
     """
     here = tokens == placeholder
     if int(here.sum()) != len(values):

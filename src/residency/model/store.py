@@ -1,4 +1,4 @@
-"""Where models come from and go to: `nano`, a run, a checkpoint, a Hugging Face folder or id, an adapter."""
+"""Where models come from and go to: `nano`, runs, checkpoints, adapters, Hugging Face models."""
 
 import hashlib
 import json
@@ -149,7 +149,7 @@ def config_of(model: str) -> Any:
     Raises:
         UsageError: nothing there, a folder without a model, or a model type nobody knows.
     """
-    from transformers import AutoConfig  # noqa: PLC0415 - heavy
+    from transformers import AutoConfig  # heavy
 
     where = resolve(model)
     if Path(where).exists() and not (Path(where) / "config.json").is_file():
@@ -167,7 +167,7 @@ def config_of(model: str) -> Any:
 
 
 def _load_base(model: str, device: torch.device, dtype: torch.dtype | None) -> Backbone:
-    from transformers import AutoModelForImageTextToText  # noqa: PLC0415 - heavy
+    from transformers import AutoModelForImageTextToText  # heavy
 
     config = config_of(model)
     name, family = _family(model, config)
@@ -175,9 +175,10 @@ def _load_base(model: str, device: torch.device, dtype: torch.dtype | None) -> B
         dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     where = resolve(model)
     with _readable(Path(where)):
-        network, report = AutoModelForImageTextToText.from_pretrained(
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(
             where, dtype=dtype, attn_implementation="sdpa", output_loading_info=True
         )
+        network, report = loaded
     absent = sorted(report["missing_keys"])
     if absent:  # they would be random
         raise CheckpointError(
@@ -195,7 +196,7 @@ def _family(model: str, config: Any) -> tuple[str, Family]:
 
 
 def _processor(where: str) -> Any:
-    from transformers import AutoProcessor  # noqa: PLC0415 - heavy
+    from transformers import AutoProcessor  # heavy
 
     with _readable(Path(where)):
         processor = AutoProcessor.from_pretrained(where)
@@ -208,18 +209,18 @@ def _processor(where: str) -> Any:
 
 
 def _named(model: str) -> str:
-    """What a checkpoint records as its base: folders by their full path, ids and `nano` as given."""
+    """What a checkpoint records as its base: folders by full path, ids and `nano` as given."""
     return str(Path(model).resolve()) if model != "nano" and Path(model).is_dir() else model
 
 
 def empty(model: str) -> Backbone:
     """The architecture of a model on the meta device: names and sizes without weights.
 
-    Slots that a checkpoint carries are part of it; its expert is not.
+    Slots that a checkpoint carries are part of it, its expert is not; `scratch` looks like nano.
     """
-    from transformers import AutoModelForImageTextToText  # noqa: PLC0415 - heavy
+    from transformers import AutoModelForImageTextToText  # heavy
 
-    base = "nano" if model == SCRATCH else root(model)  # what is built from nothing looks like nano
+    base = "nano" if model == SCRATCH else root(model)
     config = config_of(base)
     name, family = _family(base, config)
     with torch.device("meta"):
@@ -258,7 +259,7 @@ def save(backbone: Backbone, folder: Path, *, changed: set[str]) -> None:
         save_file(tensors, folder / "parts.safetensors")
     if backbone.expert is not None:
         backbone.expert.save(folder / "expert")
-    backbone.processor.save_pretrained(folder / "processor")  # type: ignore[no-untyped-call]
+    backbone.processor.save_pretrained(folder / "processor")
     proxy = backbone.proxy_instruction
     described = {
         "format": FORMAT,
@@ -285,7 +286,8 @@ def _described(folder: Path) -> dict[str, Any]:
         described: dict[str, Any] = json.loads((folder / "residency.json").read_text())
         if described["format"] != FORMAT:
             raise CheckpointError(
-                f"{folder} has checkpoint format {described['format']}; this version reads {FORMAT}."
+                f"{folder} has checkpoint format {described['format']}; this version reads "
+                f"{FORMAT}."
             )
         absent = sorted({"base", "base_identity", "exemplar", "proxy_width"} - described.keys())
         if absent:
@@ -337,7 +339,7 @@ def restore(backbone: Backbone, folder: Path) -> None:
 
 
 def _load_adapter(backbone: Backbone, folder: Path) -> None:
-    from peft import PeftModel, set_peft_model_state_dict  # noqa: PLC0415 - heavy
+    from peft import PeftModel, set_peft_model_state_dict  # heavy
 
     if backbone.peft:
         state = load_file(folder / "adapter_model.safetensors")
