@@ -12,6 +12,8 @@ from pathlib import Path
 from random import Random
 from typing import overload
 
+import numpy as np
+
 from residency.data import common_words
 from residency.data import wordings_general as wordings
 from residency.data.facts_general import OPPOSITE, Fact, draw_fact, fact_of, name
@@ -105,6 +107,44 @@ def load(where: str) -> Dataset:
         source="procedural: residency.phantoms.general",
         licence="Apache-2.0",
     )
+
+
+# What a cell of a picture can be said to show, for training a vision encoder by itself.
+WORDS = (
+    *world.SHAPES, *world.COLOURS, *world.TEXTURES, *world.SIZES, *world.KINDS,
+    *(f"count {n}" for n in range(1, 9)),
+    *(f"{fact} {value}" for fact, values in world.FACTS.items() for value in values),
+)  # fmt: skip
+_WORD = {word: place for place, word in enumerate(WORDS)}
+
+
+def cells(sample: Sample, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """What each cell of the picture shows: `WORDS` as 0 and 1 `[cells, words]`, and a box `[cells, 4]`.
+
+    Facts of the whole picture hold in every cell; a thing is shown by the cells whose area its box
+    covers by a fifth or more. The box is that thing's x1, y1, x2, y2 as a share of the side, NaN
+    where the cell shows none.
+    """
+    scene: Scene = sample.images[0].load.args[0]  # type: ignore[attr-defined]
+    said = np.zeros((rows * columns, len(WORDS)), dtype=np.float32)
+    boxes = np.full((rows * columns, 4), np.nan, dtype=np.float32)
+    whole = [scene.kind, *(f"{fact} {value}" for fact, value in scene.facts.items())]
+    whole += [f"count {len(scene.things)}"] if scene.things else []
+    said[:, [_WORD[word] for word in whole if word in _WORD]] = 1
+    height, width = world.SIDE / rows, world.SIDE / columns
+    for thing in scene.things:
+        x1, y1, x2, y2 = thing.box
+        for cell in range(rows * columns):
+            top, left = cell // columns * height, cell % columns * width
+            across = min(x2, left + width) - max(x1, left)
+            down = min(y2, top + height) - max(y1, top)
+            if min(across, down) > 0 and across * down >= 0.2 * min(
+                height * width, (x2 - x1) * (y2 - y1)
+            ):
+                shown = (thing.shape, thing.colour, thing.texture, thing.size)
+                said[cell, [_WORD[word] for word in shown if word in _WORD]] = 1
+                boxes[cell] = np.array(thing.box) / world.SIDE
+    return said, boxes
 
 
 def chance(sample: Sample) -> float:

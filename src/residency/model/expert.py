@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -79,7 +79,7 @@ class Layout:
         return [asdict(part) for part in self.slices]
 
     @classmethod
-    def from_json(cls, values: Sequence[dict[str, Any]]) -> Self:
+    def from_json(cls, values: Sequence[dict[str, Any]]) -> "Layout":
         """Inverse of `to_json`, after JSON turned tuples into lists."""
         return cls(tuple(Slice(**{**part, "labels": tuple(part["labels"])}) for part in values))
 
@@ -143,7 +143,7 @@ class Expert(nn.Module):
         *,
         image_size: int | None = None,
         seed: int,
-    ) -> Self:
+    ) -> "Expert":
         """Make an expert whose new weights (always the head) are drawn from `seed`.
 
         `source` is `small` (ours, from scratch), `timm:NAME` (random) or `timm:NAME,pretrained`
@@ -206,7 +206,7 @@ class Expert(nn.Module):
         (folder / "expert.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path) -> "Expert":
         """Read what `save` wrote, offline.
 
         Raises:

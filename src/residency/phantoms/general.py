@@ -37,6 +37,12 @@ HALVES = ("left", "right", "top", "bottom")
 PLACES = ("left", "right", "top", "bottom", "centre")
 PATTERNS = ("plain", "stripes", "dots", "checks", "noise", "blobs", "gradient", "rings")
 KINDS = ("objects", "dots", "lines", "halves", "pattern", "spots")
+FACTS: Mapping[str, tuple[str, ...]] = {
+    "palette": ("colour", "greyscale"), "tone": ("bright", "dark"), "place": PLACES,
+    "orientation": ORIENTATIONS, "thickness": ("thin", "thick"), "half": HALVES,
+    "pattern": PATTERNS, "sharpness": ("sharp", "blurred"), "brightness": ("dark", "bright"),
+    "hue": COLOURS,
+}  # fmt: skip
 TOWARDS = {"left": (-1, 0), "right": (1, 0), "top": (0, -1), "bottom": (0, 1), "centre": (0, 0)}
 
 
