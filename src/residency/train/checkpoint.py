@@ -155,10 +155,7 @@ def prune(root: Path, keep: int) -> list[Path]:
             log.warning("Left an invalid checkpoint in place. %s", error)
             continue
         valid += 1
-        if valid > keep:
-            doomed = _sibling(folder, STAGING)  # a kill while deleting leaves no half checkpoint
-            folder.rename(doomed)
-            shutil.rmtree(doomed, ignore_errors=True)
+        if valid > keep and _discard(folder):
             removed.append(folder)
     return removed
 
@@ -178,6 +175,18 @@ def clean(root: Path) -> list[Path]:
                 continue
         shutil.rmtree(path, ignore_errors=True)
     return found
+
+
+def _discard(folder: Path) -> bool:
+    """Rename, then delete: a kill in between leaves work for `clean`, not half a checkpoint."""
+    doomed = _sibling(folder, STAGING)
+    try:
+        folder.rename(doomed)
+    except OSError as error:
+        log.warning("Could not remove an old checkpoint. %s", error)
+        return False
+    shutil.rmtree(doomed, ignore_errors=True)
+    return True
 
 
 def _sibling(target: Path, prefix: str) -> Path:

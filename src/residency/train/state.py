@@ -18,7 +18,8 @@ from residency.errors import CheckpointError
 def save_tree(tree: object, path: Path) -> None:
     """Write a tree as `path`.json and, for its tensors, `path`.safetensors.
 
-    It may hold scalars, tensors, lists, tuples and dicts whose keys are strings or integers. Values come back bit for bit, on the CPU.
+    It may hold scalars, tensors, lists, tuples and dicts whose keys are strings or integers.
+    Values come back bit for bit, on the CPU.
 
     Raises:
         TypeError: a value of another type; names its place in the tree.
