@@ -12,7 +12,7 @@ from residency.model.huggingface import Exemplar
 from residency.objectives.likelihood import Likelihood
 from residency.objectives.vitask import VITask
 from residency.step import BASE, Step
-from residency.task import Wording
+from residency.task import PAPER, Wording
 from residency.train.expert_step import FitExpert
 from residency.train.stage import Stage
 from residency.train.values import Full, LoRA, Schedule, Train
@@ -37,7 +37,7 @@ class Tuning:
     rank: int
     epochs: float  # of each of VITask's two stages; baselines get the sum
     batch_size: int
-    wording: Wording = Wording()
+    wording: Wording = PAPER
     exemplar: Exemplar = "cls"
 
     @property
@@ -92,7 +92,10 @@ class Tuning:
 
     def connect(self, name: str, objective: VITask, *, expert: str = "expert") -> Stage:
         """Stage 1: connector and LoRA learn together."""
-        train = {"language_model": self.language_model, "exemplar_connector": self.connector}
+        train: dict[str, Train] = {
+            "language_model": self.language_model,
+            "exemplar_connector": self.connector,
+        }
         return self.stage(name, after=BASE, objective=objective, train=train, expert=expert)
 
     def refine(self, name: str, objective: VITask, *, after: str) -> Stage:

@@ -27,10 +27,8 @@ def answers(expert: Expert, samples: Sequence[Sample], dataset: Dataset) -> list
         some = samples[start : start + BATCH]
         pixels = expert.pixels([sample.images[0].load() for sample in some]).to(device)
         logits = expert(pixels)[:, part.start : part.stop].float().cpu()
-        if part.multi_label:
-            scores = torch.nn.functional.logsigmoid(logits)
-        else:
-            scores = logits.log_softmax(-1)
+        sigmoid = torch.nn.functional.logsigmoid
+        scores = sigmoid(logits) if part.multi_label else logits.log_softmax(-1)
         for sample, row, raw in zip(some, scores.tolist(), logits.tolist(), strict=True):
             answer: Answer
             if part.multi_label:

@@ -26,7 +26,7 @@ from residency.model.expert import Expert
 from residency.model.huggingface import Backbone, Exemplar, to_device
 from residency.provenance import versions
 from residency.step import Workspace
-from residency.task import Wording, task
+from residency.task import PAPER, Wording, task
 from residency.types import NEGATIVE, PLAIN, Prediction, Sample, View
 
 SUMMARY = "summary.json"
@@ -50,7 +50,7 @@ class Evaluate:
     views: tuple[View, ...] = (PLAIN,)
     mode: Mode = "auto"
     split: str = "test"
-    wording: Wording = Wording()
+    wording: Wording = PAPER
     expert: str | None = None
     exemplar: Exemplar = "cls"
     batch_size: int = 32
@@ -223,7 +223,7 @@ class Rank:
     models: tuple[tuple[str, str], ...]
     data: tuple[str, ...]
     split: str = "test"
-    wording: Wording = Wording()
+    wording: Wording = PAPER
     batch_size: int = 32
 
     @property

@@ -39,6 +39,7 @@ class Slice:
 
     @property
     def stop(self) -> int:
+        """One past its last output."""
         return self.start + len(self.labels)
 
 
@@ -154,7 +155,7 @@ class Expert(nn.Module):
             UsageError: unknown source, an unusable image size, or data sets without labels.
         """
         joint = layout(datasets)
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):  # built on the CPU
             torch.manual_seed(seed)
             trunk, spec = open_trunk(source, image_size)
             return cls(trunk, spec, joint)
@@ -181,7 +182,7 @@ class Expert(nn.Module):
         out = np.empty((len(images), *side, 3), dtype=np.uint8)
         for row, image in zip(out, images, strict=True):
             rgb = image if image.mode == "RGB" else image.convert("RGB")
-            row[:] = rgb if rgb.size == side else rgb.resize(side, method)
+            row[:] = np.asarray(rgb if rgb.size == side else rgb.resize(side, method))
         return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
 
     def normalised(
@@ -223,7 +224,7 @@ class Expert(nn.Module):
             values = facts["trunk"]
             triples = {key: tuple(values[key]) for key in ("mean", "std")}
             spec = TrunkSpec(**{**values, **triples})
-            with torch.random.fork_rng():
+            with torch.random.fork_rng(devices=[]):
                 expert = cls(build(spec), spec, Layout.from_json(facts["layout"]))
             expert.load_state_dict(load_file(folder / "expert.safetensors"))
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:

@@ -1,7 +1,7 @@
 """Backbone: a Hugging Face vision-language model seen as parts, able to collate and to read."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -55,8 +55,13 @@ class Backbone(nn.Module):
     @property
     def width(self) -> int:
         """Width of the language model's embeddings."""
-        width: int = self.model.get_input_embeddings().weight.shape[1]
-        return width
+        return self.embedding_matrix.shape[1]
+
+    @property
+    def embedding_matrix(self) -> Tensor:
+        """The input embeddings, a row per token id `[v, d]`."""
+        weight: Any = self.model.get_input_embeddings().weight
+        return cast(Tensor, weight)
 
     def attach(self, expert: Expert, *, exemplar: Exemplar = "cls", seed: int = 0) -> None:
         """Give the model an exemplar slot fed by `expert`; an existing connector that fits is kept.

@@ -142,7 +142,7 @@ def processor(tokenizer: PreTrainedTokenizerBase) -> Qwen2VLProcessor:
     """The processor for that tokenizer: images of about 96 x 96, ChatML with image placeholders."""
     # shortest_edge and longest_edge are the least and the most pixels, whatever their names say.
     area = {"shortest_edge": IMAGE_PIXELS, "longest_edge": IMAGE_PIXELS}
-    return Qwen2VLProcessor(  # type: ignore[no-untyped-call]
+    return Qwen2VLProcessor(
         image_processor=Qwen2VLImageProcessor(
             size=area, patch_size=PATCH, merge_size=MERGE, temporal_patch_size=FRAMES
         ),
@@ -198,7 +198,7 @@ def _config(tokenizer: PreTrainedTokenizerBase, sizes: Sizes) -> Qwen2VLConfig:
         "temporal_patch_size": FRAMES,
         "initializer_range": sizes.initial_std,
     }
-    return Qwen2VLConfig(
+    return Qwen2VLConfig(  # type: ignore[call-arg]
         text_config=text,
         vision_config=vision,
         image_token_id=token("<|image_pad|>"),

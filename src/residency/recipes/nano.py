@@ -1,4 +1,4 @@
-"""Nano, the embedded generalist: a Qwen2-VL of four million parameters trained from nothing on the general world."""
+"""Nano, the embedded generalist: a Qwen2-VL of four million parameters, trained from nothing."""
 
 from typing import TYPE_CHECKING
 

@@ -21,7 +21,8 @@ def recipe(
 ) -> "Recipe":
     """Tune for `2 x epochs`, as long as both of VITask's stages together, and evaluate.
 
-    Learning rate and rank as in the recipe `vitask`; the vision encoder learns at a tenth of the rate (ours).
+    Learning rate and rank as in the recipe `vitask`; the vision encoder learns at a
+    tenth of the rate (ours).
     """
     settings = dict(locals())
     from residency import line

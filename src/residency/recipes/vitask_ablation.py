@@ -42,6 +42,7 @@ def recipe(
     settings = dict(locals())
     from residency import line
     from residency.recipe import Recipe
+    from residency.step import Step
 
     tuning = line.Tuning(
         base=base,
@@ -60,7 +61,7 @@ def recipe(
         "contrast_tokens": contrast_tokens,
     }
     steps = line.cells(tuning, cells, align=align, contrast=contrast, options=options)
-    first = (line.fit(data, expert, expert_epochs),)
+    first: tuple[Step, ...] = (line.fit(data, expert, expert_epochs),)
     if baselines:
         first += (line.expert_test(tuning), line.generalist_test(tuning))
     return Recipe(

@@ -32,6 +32,7 @@ def recipe(
     settings = dict(locals())
     from residency import line
     from residency.recipe import Recipe
+    from residency.step import Step
 
     tuning = line.Tuning(
         base=base,
@@ -43,7 +44,7 @@ def recipe(
         batch_size=batch_size,
     )
     steps = line.incomplete(tuning, align=align, contrast=contrast, complete=baselines)
-    first = (line.fit(data, expert, expert_epochs),)
+    first: tuple[Step, ...] = (line.fit(data, expert, expert_epochs),)
     if baselines:
         first += (line.expert_test(tuning),)
     return Recipe(

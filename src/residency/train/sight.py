@@ -33,6 +33,7 @@ class Heads(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "n k d"]
     ) -> tuple[Float[Tensor, "n k w"], Float[Tensor, "n k 4"]]:
+        """Logits of the words, and the box."""
         tokens = self.norm(tokens)
         return self.words(tokens), self.box(tokens)
 
@@ -76,7 +77,8 @@ class Sight:
         for parameter in seeing:
             parameter.requires_grad_(True)
         optimizer = torch.optim.AdamW([*seeing, *heads.parameters()], lr=self.lr, weight_decay=0.05)
-        loss, rows = 0.0, []
+        loss = 0.0
+        rows: list[dict[str, float]] = []
         with prefetch(self._batches(backbone, dataset, workspace.seed)) as batches:
             for update, (pixels, said, boxes) in zip(range(self.updates), batches, strict=False):
                 for group in optimizer.param_groups:
@@ -99,14 +101,12 @@ class Sight:
                     }
                 )
                 if (update + 1) % max(1, self.updates // 20) == 0:
-                    print(
-                        f"  {self.name} {update + 1}/{self.updates}: words {loss:.4f}, box {float(near.detach()):.3f}",
-                        flush=True,
-                    )
+                    state = f"words {loss:.4f}, box {float(near.detach()):.3f}"
+                    print(f"  {self.name} {update + 1}/{self.updates}: {state}", flush=True)
         self._scale(backbone, pixels)
         folder = workspace.folder(self.name) / "model"
         backbone.model.save_pretrained(folder)
-        backbone.processor.save_pretrained(folder)  # type: ignore[no-untyped-call]
+        backbone.processor.save_pretrained(folder)
         return {"words_loss": loss, "box_loss": rows[-1]["box"]}
 
     def _factor(self, update: int) -> float:
