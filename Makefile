@@ -13,6 +13,12 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p no:cacheprovider -n $(WOR
 # This checkout's sources win, even where a virtual environment is shared by several checkouts.
 export PYTHONPATH := $(CURDIR)/src
 export PYTHONDONTWRITEBYTECODE := 1
+# On the CPU, torch spends much of its time on page faults of freed and reallocated tensors. Keeping
+# freed memory and using huge pages made training here about three times faster; glibc only.
+export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
+export MALLOC_MMAP_THRESHOLD_ := 8589934592
+export MALLOC_TRIM_THRESHOLD_ := 8589934592
+export MALLOC_TOP_PAD_ := 268435456
 
 .PHONY: demo test test-all check setup help
 .DEFAULT_GOAL := help
