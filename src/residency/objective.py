@@ -27,7 +27,9 @@ class Objective(Protocol):
         """The views it must be given, each `[r, v]` however long its prompt."""
         ...
 
-    def __call__(self, logits: Logits, targets: Targets) -> Terms: ...
+    def __call__(self, logits: Logits, targets: Targets) -> Terms:
+        """Terms by name, `[r]` each."""
+        ...
 
 
 def nll(logits: Float[Tensor, "r v"], tokens: Int[Tensor, " r"]) -> Float[Tensor, " r"]:

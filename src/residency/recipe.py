@@ -2,25 +2,31 @@
 
 import hashlib
 import json
-import platform
+import os
+import re
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from residency.errors import UsageError
 from residency.evaluate.results import Row, mean_rows, read_results, table, write_summary
 from residency.evaluate.store import write_whole
+from residency.provenance import versions
 from residency.step import BASE, Step, Workspace
 
-LIBRARIES = ("torch", "torchvision", "transformers", "peft", "accelerate", "timm", "numpy")
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+PACE = 1.0  # seconds between two looks of a process that waits for another one
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Steps to run in order. `settings` are the parameters that the recipe was called with."""
+    """Steps to run in order. `settings` are the parameters that the recipe was called with.
+
+    `name` is that of a recipe module, or `evaluate MODEL`.
+    """
 
     name: str
     base: str
@@ -33,6 +39,11 @@ class Recipe:
     def __post_init__(self) -> None:
         seen = {BASE}
         for step in self.steps:
+            if not _NAME.fullmatch(step.name):
+                raise UsageError(
+                    f"{step.name!r} cannot be the name of a step: it names a folder of the run. "
+                    "Use letters, digits, - and _."
+                )
             if step.name in seen:
                 raise UsageError(f"Recipe {self.name!r} has two steps {step.name!r}.")
             missing = [need for need in step.needs if need not in seen]
@@ -43,9 +54,11 @@ class Recipe:
             seen.add(step.name)
 
     def command(self) -> str:
-        """The command line that repeats the run."""
+        """The command line that repeats the run, quoted for a shell."""
+        verb, _, model = self.name.partition(" ")
+        head = [verb, model] if model else ["run", verb]
         words = [f"{key}={_word(value)}" for key, value in self.settings.items()]
-        return " ".join(["residency", "run", self.name, *words])
+        return shlex.join(["residency", *head, *words])
 
     def workspace(self) -> Workspace:
         """The run's folder and shared state; nothing is written yet."""
@@ -61,43 +74,76 @@ class Recipe:
 def execute(recipe: Recipe) -> list[Row]:
     """Run every step that is not done, write `results.json`, print the table.
 
-    A step is done when its folder holds a `done.json` with the same identity: settings, data, base
-    and the steps it needs. A folder made with other settings is refused, not overwritten.
+    A step is done when its folder holds a `done.json` with the same identity (its settings, data,
+    base and the steps it needs) and the `summary.json` that it left then; else it runs again. A
+    folder made with other settings is refused, not overwritten. Where several processes were
+    launched, all of them train; the first alone does everything else.
 
     Raises:
-        UsageError: the run folder belongs to other settings.
+        UsageError: the run folder belongs to other settings, or is no run.
     """
     workspace = recipe.workspace()
     identities = _identities(recipe, workspace)
+    if int(os.environ.get("RANK", "0")):
+        _follow(recipe, workspace, identities)
+        return []
     _claim(recipe, workspace, identities)
-    rows: list[Row] = []
-    model = None
     for number, step in enumerate(recipe.steps, 1):
         folder = workspace.folder(step.name)
-        facts = _done(folder, identities[step.name])
         label = f"[{number}/{len(recipe.steps)}] {step.name}"
-        if facts is None:
-            print(f"{label}: {type(step).__name__}", flush=True)
-            began = time.perf_counter()
-            folder.mkdir(parents=True, exist_ok=True)
-            facts = dict(step.run(workspace)) | {"seconds": time.perf_counter() - began}
-            done = {"identity": identities[step.name], "facts": facts}
-            write_whole(folder / "done.json", json.dumps(done, indent=1, ensure_ascii=False) + "\n")
-            print(f"{label}: done in {facts['seconds']:.0f} s", flush=True)
-        else:
+        if _is_done(folder, identities[step.name]):
             print(f"{label}: already done", flush=True)
+            continue
+        print(f"{label}: {type(step).__name__}", flush=True)
+        seconds = _perform(step, workspace, identities[step.name])
+        print(f"{label}: done in {seconds:.0f} s", flush=True)
+    return _collect(recipe, workspace, identities)
+
+
+def _perform(step: Step, workspace: Workspace, identity: str) -> float:
+    """Run a step and mark it done; returns the seconds it took."""
+    folder = workspace.folder(step.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "done.json").unlink(missing_ok=True)
+    began = time.perf_counter()
+    facts = dict(step.run(workspace))
+    seconds = time.perf_counter() - began
+    done = {
+        "identity": identity,
+        "summary": _digest(folder / "summary.json"),
+        "facts": facts | {"seconds": seconds},
+    }
+    write_whole(folder / "done.json", json.dumps(done, indent=1, ensure_ascii=False) + "\n")
+    return seconds
+
+
+def _follow(recipe: Recipe, workspace: Workspace, identities: Mapping[str, str]) -> None:
+    """What every process but the first does: take part in steps that train, wait for the others."""
+    for step in recipe.steps:
+        folder, identity = workspace.folder(step.name), identities[step.name]
+        if getattr(step, "distributed", False) and not _is_done(folder, identity, quiet=True):
+            step.run(workspace)
+        while not _is_done(folder, identity, quiet=True):
+            time.sleep(PACE)
+
+
+def _collect(recipe: Recipe, workspace: Workspace, identities: Mapping[str, str]) -> list[Row]:
+    """Gather the rows of all steps into `results.json`; note the last model in `run.json`."""
+    rows: list[Row] = []
+    model = None
+    for step in recipe.steps:
+        folder = workspace.folder(step.name)
         if (folder / "summary.json").is_file():
             rows += read_results(folder / "summary.json")
         if (folder / "model" / "residency.json").is_file():
             model = f"{step.name}/model"
     rows += mean_rows(rows)
+    path = workspace.out / "results.json"
     if rows:
-        write_summary(
-            workspace.out / "results.json", rows, command=recipe.command(), versions=versions()
-        )
+        write_summary(path, rows, command=recipe.command(), versions=versions())
     _note(workspace.out, recipe, identities, model)
     if rows:
-        print(f"\n{table(rows)}\nResults: {workspace.out / 'results.json'}")
+        print(f"\n{table(rows)}\nResults: {path}")
     return rows
 
 
@@ -109,17 +155,6 @@ def plan(recipe: Recipe) -> str:
         lines.append(f"[{number}/{len(recipe.steps)}] {step.name}: {type(step).__name__}")
         lines += [f"    {line}" for line in step.plan(workspace)]
     return "\n".join(lines)
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that decide a result."""
-    found = {"python": platform.python_version()}
-    for name in ("residency", *LIBRARIES):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
 
 
 def _word(value: object) -> str:
@@ -146,31 +181,48 @@ def _identities(recipe: Recipe, workspace: Workspace) -> dict[str, str]:
 
 def _claim(recipe: Recipe, workspace: Workspace, identities: Mapping[str, str]) -> None:
     """Refuse a folder that another run made; else write what this run is."""
-    path = workspace.out / "run.json"
-    if path.is_file():
-        saved = json.loads(path.read_text())
+    out = workspace.out
+    if (out / "run.json").is_file():
+        settings, steps = _read_run(out / "run.json")
         own = _settings(recipe)
-        keys = sorted(set(saved["settings"]) | set(own))
         changed = [
-            f"{key}: {saved['settings'].get(key)!r} -> {own.get(key)!r}"
-            for key in keys
-            if saved["settings"].get(key) != own.get(key)
+            f"{key}: {settings.get(key)!r} -> {own.get(key)!r}"
+            for key in sorted({*settings, *own} - {"out"})  # a run may be moved
+            if settings.get(key) != own.get(key)
         ]
-        changed += [
-            f"step {name!r} (its data, its base or the recipe changed)"
-            for name, identity in identities.items()
-            if not changed and saved["steps"].get(name, identity) != identity
-        ]
+        if not changed:
+            changed = [
+                f"step {name!r} (its data, its base or the recipe changed)"
+                for name, identity in identities.items()
+                if steps.get(name, identity) != identity
+            ]
         if changed:
             raise UsageError(
-                f"{workspace.out} holds another run: {'; '.join(changed)}. Choose another out=, or "
-                "delete the folder."
+                f"{out} holds another run: {'; '.join(changed)}. Choose another out=, or delete "
+                "the folder."
             )
         return
-    if workspace.out.exists() and any(workspace.out.iterdir()):
-        raise UsageError(f"{workspace.out} is not empty and is no run. Choose another out=.")
-    workspace.out.mkdir(parents=True, exist_ok=True)
-    _note(workspace.out, recipe, identities, None)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} is not empty and is no run. Choose another out=.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _note(out, recipe, identities, None)
+    except OSError as error:
+        raise UsageError(
+            f"Cannot write to {out}: {error.strerror}. Choose another out=."
+        ) from error
+
+
+def _read_run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings and step identities of an earlier run."""
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        return dict(saved["settings"]), dict(saved["steps"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{path} is damaged, so what the folder holds is unknown. Choose another out=, or "
+            "delete the folder."
+        ) from error
 
 
 def _settings(recipe: Recipe) -> dict[str, Any]:
@@ -190,11 +242,23 @@ def _note(out: Path, recipe: Recipe, identities: Mapping[str, str], model: str |
     write_whole(out / "run.json", json.dumps(content, indent=1, default=str) + "\n")
 
 
-def _done(folder: Path, identity: str) -> dict[str, Any] | None:
-    """The facts of a finished step; None where it must run."""
-    path = folder / "done.json"
-    if not path.is_file():
-        return None
-    saved = json.loads(path.read_text())
-    facts: dict[str, Any] = saved["facts"]
-    return facts if saved["identity"] == identity else None
+def _is_done(folder: Path, identity: str, *, quiet: bool = False) -> bool:
+    """Whether a step left all it had to; says so where a file of it is damaged."""
+    if not (folder / "done.json").is_file():
+        return False
+    reason = "was made with other settings"
+    try:
+        saved = json.loads((folder / "done.json").read_text(encoding="utf-8"))
+        if saved["identity"] == identity:
+            if saved.get("summary") == _digest(folder / "summary.json"):
+                return True
+            reason = "has another summary.json than it left"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        reason = "has a damaged done.json"
+    if not quiet:
+        print(f"{folder} {reason}: the step runs again.", flush=True)
+    return False
+
+
+def _digest(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None

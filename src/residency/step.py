@@ -1,4 +1,4 @@
-"""What a step of a recipe is, and the workspace that steps share: a run folder, a base, data sets."""
+"""What a step of a recipe is, and the workspace that the steps of a run share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -52,7 +52,11 @@ class Workspace:
 
 @runtime_checkable
 class Step(Protocol):
-    """One piece of work of a recipe: a frozen dataclass whose repr is its identity."""
+    """One piece of work of a recipe: a frozen dataclass whose repr is its identity.
+
+    Where several processes were launched, the first runs it alone, unless its class says
+    `distributed = True`.
+    """
 
     @property
     def name(self) -> str:

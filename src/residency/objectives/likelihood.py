@@ -1,4 +1,4 @@
-"""Next-token likelihood: instruction tuning, captioning, multi-task tuning, instruction-free tuning."""
+"""Next-token likelihood: instruction, captioning, multi-task and instruction-free tuning."""
 
 from dataclasses import dataclass
 
@@ -18,4 +18,5 @@ class Likelihood:
         return (self.view,)
 
     def __call__(self, logits: Logits, targets: Targets) -> Terms:
+        """One term per response token."""
         return {"nll": nll(logits[self.view], targets.tokens)}

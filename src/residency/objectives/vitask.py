@@ -1,5 +1,6 @@
-"""VITask: exemplar prompting, response distribution alignment, contrastive response tuning (Bai et al., 2024)."""
+"""VITask (Bai et al., 2024): exemplar prompting, response alignment, contrastive tuning."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,23 +21,24 @@ class VITask:
     the negative logits are, which tokens contrast, and whether CRT reads the exemplar.
     """
 
-    align: float  # alpha, the weight of response distribution alignment (eq. 3)
-    contrast: float  # beta, the weight of contrastive response tuning (eq. 5)
-    plain: float = 1.0  # the weight of the vanilla term (eq. 1)
-    exemplar: float = 1.0  # the weight of exemplar prompting (eq. 2), the teacher's own term
+    align: float | int  # alpha, the weight of response distribution alignment (eq. 3)
+    contrast: float | int  # beta, the weight of contrastive response tuning (eq. 5)
+    plain: float | int = 1.0  # the weight of the vanilla term (eq. 1)
+    exemplar: float | int = 1.0  # the weight of exemplar prompting (eq. 2), the teacher's own term
     detach_teacher: bool = True
     direction: Literal["printed", "forward"] = "printed"  # KL(plain || exemplar), or the reverse
-    temperature: float = 1.0
+    temperature: float | int = 1.0
     detach_negative: bool = False
     contrast_tokens: Literal["all", "diverging"] = "all"
     contrast_view: Literal["plain", "exemplar"] = "plain"
 
     def __post_init__(self) -> None:
         weights = (self.align, self.contrast, self.plain, self.exemplar)
-        if min(weights) < 0 or not any(weights) or self.temperature <= 0:
+        finite = all(map(math.isfinite, (*weights, self.temperature)))
+        if not finite or min(weights) < 0 or not any(weights) or self.temperature <= 0:
             raise UsageError(
-                f"VITask weights are {weights}, temperature {self.temperature}; weights must be >= 0 "
-                "with at least one above, and the temperature above 0."
+                f"VITask weights are {weights}, temperature {self.temperature}; weights must be 0 "
+                "or more with at least one above, and the temperature above 0."
             )
 
     @property
@@ -52,6 +54,7 @@ class VITask:
         return tuple(view for view in order if view in wanted)
 
     def __call__(self, logits: Logits, targets: Targets) -> Terms:
+        """Terms per response token, weighted by alpha and beta."""
         terms: Terms = {}
         if self.plain:
             terms["vanilla"] = self.plain * nll(logits[PLAIN], targets.tokens)  # eq. 1

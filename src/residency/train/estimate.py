@@ -1,28 +1,37 @@
-"""How long and how much memory a stage would take: arithmetic on shapes, and a measured matmul rate."""
+"""How long a stage would take, and how much memory: arithmetic on shapes, a measured rate."""
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from residency.data.mixture import Mixture
+from residency.errors import UsageError
 from residency.model.huggingface import Backbone
 from residency.train.trainable import PartRow
 from residency.train.values import Schedule
-from residency.types import PLAIN
+from residency.types import PLAIN, View
 
 EFFICIENCY = 0.3  # share of the matmul rate that training reaches (ours; small models reach less)
-ACTIVATIONS = 34  # bytes per token, layer and width unit without recomputation (Korthikanti, 2022)
+ACTIVATIONS = 34  # bytes per token, layer and width unit in half precision (Korthikanti, 2022)
+LOGITS = 4  # float32 copies of the logits that a loss term and its gradient hold (ours)
+VISION = ("vision_encoder", "connector")
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Seconds and bytes, to within a factor of about two or three."""
+    """Seconds, bytes of the model and its training state, and what they follow from.
+
+    `flops` are those of all updates, `tokens` and `responses` those of a row.
+    """
 
     seconds: float
     bytes: float
-    tokens: float  # per row
+    flops: float
+    tokens: float
+    responses: float
 
     def describe(self) -> str:
         """For people."""
@@ -33,33 +42,98 @@ class Estimate:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Means over a few samples: tokens of a row, response tokens, patches of its images."""
+
+    tokens: float
+    responses: float
+    patches: float
+
+
 def estimate(
-    backbone: Backbone, mixture: Mixture, rows: Sequence[PartRow], schedule: Schedule, views: int
+    backbone: Backbone,
+    mixture: Mixture,
+    rows: Sequence[PartRow],
+    schedule: Schedule,
+    views: Sequence[View],
 ) -> Estimate:
     """The cost of `schedule` over `mixture`, from the token counts of a few of its samples.
 
-    A forward pass takes 2 FLOPs per weight and token; the backward pass twice that where weights
-    train in full and once where they are frozen or under LoRA. The vision encoder runs once per
-    distinct image, the language model once per view.
+    A forward pass takes 2 FLOPs per weight and token. The backward pass takes as many again for
+    the inputs, where something before or in the part trains, and for the weights, where they train
+    in full. The vision encoder runs once per distinct image, the language model once per view, its
+    head at response tokens only. `backbone` may be on the meta device.
     """
+    row = _measure(backbone, mixture)
+    per_sample = _flops(backbone, rows, row, views)
+    flops = per_sample * schedule.total(len(mixture)) * schedule.batch_size
+    return Estimate(
+        seconds=flops / (matmul_rate() * EFFICIENCY),
+        bytes=_bytes(backbone, rows, row, schedule, len(views)),
+        flops=flops,
+        tokens=row.tokens,
+        responses=row.responses,
+    )
+
+
+def _measure(backbone: Backbone, mixture: Mixture) -> _Row:
     some = [mixture.reading(i) for i in range(0, len(mixture), max(1, len(mixture) // 4))][:4]
     prompt = backbone.collate(some, [PLAIN]).prompts[PLAIN]
-    tokens = float(prompt.attention.sum(1).float().mean())
+    kept = len(prompt.tokens)
+    if not kept:
+        raise UsageError(
+            f"The length policy drops all of {len(some)} samples looked at. Raise max_tokens, or "
+            "choose too_long=shrink."
+        )
     # Four patches merge into a token in the families served so far.
-    patches = 4.0 * float((prompt.tokens == backbone.composer.image_id).sum()) / len(some)
-    samples = schedule.total(len(mixture)) * schedule.batch_size
-    flops = 0.0
-    for row in rows:
-        vision = row.part in ("vision_encoder", "connector")
-        seen = patches if vision else tokens * views
-        full = row.trainable == row.parameters
-        backward = 4 if full else 0 if vision and not row.trainable else 2
-        flops += (2 + backward) * row.parameters * seen
+    patches = 4.0 * float((prompt.tokens == backbone.composer.image_id).sum())
+    return _Row(
+        float(prompt.attention.sum()) / kept, float(prompt.predicts.sum()) / kept, patches / kept
+    )
+
+
+def _flops(backbone: Backbone, rows: Sequence[PartRow], row: _Row, views: Sequence[View]) -> float:
+    """Of one sample, forward and backward."""
+    images = len({view.image for view in views})
+    model: Any = backbone.model
+    inner, outer = model.get_input_embeddings(), model.get_output_embeddings()
+    head = float(outer.weight.numel())
+    # Looking up embeddings costs nothing; tied ones are the head.
+    looked_up = 0.0 if outer.weight is inner.weight else float(inner.weight.numel())
+    by_name = {part.part: part for part in rows}
+    upstream = False  # whether anything from here back to the pixels trains
+    total = 0.0
+    slots = [part for part in rows if part.part not in (*VISION, "language_model")]
+    for name in (*VISION, "language_model"):
+        part = by_name[name]
+        upstream |= part.trainable > 0
+        if name == "language_model":
+            upstream |= any(slot.lr is not None for slot in slots)
+        full = part.lr is not None and part.trainable == part.parameters
+        passes = 2 + 2 * upstream + 2 * full
+        if name == "language_model":
+            total += passes * (part.parameters - head - looked_up) * row.tokens * len(views)
+            total += passes * head * row.responses * len(views)
+        else:
+            # The connector sees merged patches, and merging widens what it sees by as much.
+            seen = row.patches if name == "vision_encoder" else row.patches / 4
+            total += passes * part.parameters * seen * images
+    return total
+
+
+def _bytes(
+    backbone: Backbone, rows: Sequence[PartRow], row: _Row, schedule: Schedule, views: int
+) -> float:
+    """Weights, float32 gradients and AdamW moments, activations and logits of a microbatch."""
+    half = torch.cuda.is_available()
+    size = 2 if half else 4
+    weights = sum(size * part.parameters + (16 - size) * part.trainable for part in rows)
     config = backbone.model.config.get_text_config()
-    held = schedule.microbatch_size * views * tokens * config.num_hidden_layers * config.hidden_size
-    size = 4 if not torch.cuda.is_available() else 2
-    memory = sum(size * row.parameters + 16 * row.trainable for row in rows) + ACTIVATIONS * held
-    return Estimate(flops * samples / (matmul_rate() * EFFICIENCY), memory, tokens)
+    held = schedule.microbatch_size * views
+    activations = held * row.tokens * config.num_hidden_layers * config.hidden_size
+    logits = 4 * LOGITS * held * row.responses * config.vocab_size
+    return weights + ACTIVATIONS * (1 if half else 2) * activations + logits
 
 
 def matmul_rate() -> float:
@@ -68,10 +142,12 @@ def matmul_rate() -> float:
     device = torch.device("cuda" if cuda else "cpu")
     side = 4096 if cuda else 512
     matrix = torch.ones(side, side, device=device, dtype=torch.bfloat16 if cuda else torch.float32)
-    matrix @ matrix
+    torch.mm(matrix, matrix)
+    if cuda:
+        torch.cuda.synchronize()
     began, count = time.perf_counter(), 0
     while time.perf_counter() - began < 0.1:
-        matrix @ matrix
+        torch.mm(matrix, matrix)
         if cuda:
             torch.cuda.synchronize()
         count += 1

@@ -1,24 +1,25 @@
-"""Steps that train: a stage of the backbone, and the fitting of an expert."""
+"""The step that trains a backbone: a mixture, an objective, and which parts may change."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
+from accelerate import PartialState
 
 from residency.data.mixture import Mixture
 from residency.errors import UsageError
 from residency.model import store
 from residency.model.expert import Expert
-from residency.model.huggingface import Exemplar, Limits
+from residency.model.huggingface import Backbone, Exemplar, Limits
 from residency.objective import Objective
-from residency.step import Workspace
+from residency.step import BASE, Workspace
 from residency.task import Wording
 from residency.train import checkpoint
-from residency.train.estimate import Estimate, estimate
-from residency.train.trainable import planned
-from residency.train.trainer import Outcome, Run
+from residency.train.estimate import estimate
+from residency.train.trainable import lines, planned
+from residency.train.trainer import Outcome, Precision, Run
 from residency.train.values import Schedule, Train
 
 
@@ -26,8 +27,8 @@ from residency.train.values import Schedule, Train
 class Stage:
     """One optimizer run: mixture x objective x which parts train, from the model `after` left.
 
-    `expert` names the fitting step whose expert feeds the exemplar slot; None keeps the one that the
-    model already carries. The model it leaves is `<run>/<name>/model`.
+    `expert` names the fitting step whose expert feeds the exemplar slot; None keeps the one that
+    the model already carries. The model it leaves is `<run>/<name>/model`.
     """
 
     name: str
@@ -35,12 +36,13 @@ class Stage:
     data: tuple[str, ...]
     objective: Objective
     train: Mapping[str, Train]
-    schedule: Schedule = Schedule()
+    schedule: Schedule = Schedule()  # noqa: RUF009 - frozen
     expert: str | None = None
     exemplar: Exemplar = "cls"
-    wording: Wording = Wording()
-    limits: Limits = Limits()
-    precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    wording: Wording = Wording()  # noqa: RUF009 - frozen
+    limits: Limits = Limits()  # noqa: RUF009 - frozen
+    distributed: ClassVar[bool] = True
+    precision: Literal["auto", "no", "bf16"] = "auto"  # auto: bf16 on a GPU
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -50,32 +52,33 @@ class Stage:
     def plan(self, workspace: Workspace) -> list[str]:
         """Samples, parts, updates, and an estimate of time and memory on this machine."""
         backbone = store.empty(workspace.base)
-        if self.exemplar == "replace" and not backbone.family.replaces_image:
-            raise UsageError(f"{backbone.name} cannot replace its image by an exemplar.")
-        mixture = self._mixture(workspace, backbone.codec)
-        if any(view.image == "negative" for view in self.objective.views):
-            mixture.negatives.check()
-        lines = [
-            f"{share.dataset}/{share.split}: {share.used} of {share.available} samples"
-            for share in mixture.describe()
-        ]
+        backbone.limits = self.limits
         rows = planned(backbone, self.train)
-        lines += [
-            f"{row.part}: {row.how}, {row.trainable:,} of {row.parameters:,} parameters"
-            for row in rows
-        ]
+        self._refuse_impossible(workspace, backbone)
+        mixture = self._mixture(workspace, backbone.codec)
         views = self.objective.views
-        lines.append(f"{self.objective!r} reads {', '.join(view.name for view in views)}")
+        for kind, pool in (("negative", "negatives"), ("shuffled", "strangers")):
+            if any(view.image == kind for view in views):
+                getattr(mixture, pool).check()
         total = self.schedule.total(len(mixture))
-        cost: Estimate = estimate(backbone, mixture, rows, self.schedule, len(views))
-        lines.append(f"{total} updates of {self.schedule.batch_size} samples; {cost.describe()}")
-        return lines
+        cost = estimate(backbone, mixture, rows, self.schedule, views)
+        return [
+            *(
+                f"{share.dataset}/{share.split}: {share.used} of {share.available} samples"
+                for share in mixture.describe()
+            ),
+            *lines(rows),
+            f"{self.objective!r} reads {', '.join(view.name for view in views)}",
+            f"{total} updates of {self.schedule.batch_size} samples; {cost.describe()}",
+        ]
 
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
         """Train, or resume, and commit the model."""
         folder = workspace.folder(self.name)
-        checkpoint.clean(folder)
-        backbone = store.load(workspace.model(self.after))
+        precision = self._precision()
+        backbone = store.load(
+            workspace.model(self.after), dtype=torch.float32 if precision == "no" else None
+        )
         if self.expert is not None:
             expert = Expert.load(workspace.expert(self.expert))
             backbone.attach(expert, exemplar=self.exemplar, seed=workspace.seed)
@@ -90,17 +93,32 @@ class Stage:
             folder=folder,
             changed=_changed(workspace.model(self.after)),
             identity={"stage": repr(self), "base": store.identity(workspace.base)},
-            precision=self._precision(),
+            precision=precision,
         )
         outcome = run()
-        target = folder / "model"
-        checkpoint.commit(
-            target,
-            lambda staged: store.save(backbone, staged, changed=run.changed),
-            {"stage": self.name, "recipe": workspace.command},
-        )
-        checkpoint.prune(folder / "checkpoints", 1)
+        if PartialState().is_main_process:
+            checkpoint.clean(folder)
+            checkpoint.commit(
+                folder / "model",
+                lambda staged: store.save(backbone, staged, changed=run.changed),
+                {"stage": self.name, "recipe": workspace.command},
+            )
+            checkpoint.prune(folder / "checkpoints", 1)
+        PartialState().wait_for_everyone()
         return _facts(outcome, run.mixture)
+
+    def _refuse_impossible(self, workspace: Workspace, backbone: Backbone) -> None:
+        if self.exemplar == "replace" and not backbone.family.replaces_image:
+            raise UsageError(
+                f"{backbone.name} cannot replace its image by an exemplar; use exemplar=cls."
+            )
+        seen = [view.name for view in self.objective.views if view.exemplar]
+        bare = self.after == BASE and not carries_expert(workspace.base)
+        if bare and self.expert is None and (seen or "exemplar_connector" in self.train):
+            raise UsageError(
+                f"Stage {self.name!r} needs an expert (views {seen}, trains {sorted(self.train)}) "
+                f"and {workspace.base} carries none. Name the step that fits one as `expert`."
+            )
 
     def _mixture(self, workspace: Workspace, codec: Any) -> Mixture:
         return Mixture.of(
@@ -112,10 +130,16 @@ class Stage:
             seed=workspace.seed,
         )
 
-    def _precision(self) -> str:
+    def _precision(self) -> Precision:
         if self.precision != "auto":
             return self.precision
         return "bf16" if torch.cuda.is_available() else "no"
+
+
+def carries_expert(model: str) -> bool:
+    """Whether a model comes with an expert for its exemplar slot."""
+    folder = store.checkpoint_folder(model)
+    return folder is not None and (folder / "expert").is_dir()
 
 
 def _changed(model: str) -> set[str]:

@@ -1,7 +1,7 @@
-"""Which weights a stage may change: parts frozen, trained in full, or through LoRA; shown and audited."""
+"""Which weights a stage may change: frozen, in full, or through LoRA; shown and audited."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,19 +14,36 @@ from residency.errors import ResidencyError, UsageError
 from residency.model.huggingface import Backbone
 from residency.train.values import Full, LoRA, Train
 
-
 SLOT_PARTS = ("exemplar_connector", "proxy_instruction")  # made by a stage, absent from a base
 
 
 @dataclass(frozen=True, slots=True)
 class PartRow:
-    """A line of the parts table: how a part is trained, how many weights it has and how many move."""
+    """A line of the parts table: how a part trains, how many weights it has, how many move."""
 
     part: str
     how: str
     parameters: int
     trainable: int
     lr: float | None
+
+
+def lines(rows: Sequence[PartRow]) -> list[str]:
+    """The parts table, aligned, for people."""
+    cells = [("part", "how", "parameters", "trainable", "lr")]
+    for r in rows:
+        rate = "-" if r.lr is None else f"{r.lr:g}"
+        cells.append((r.part, r.how, f"{r.parameters:,}", f"{r.trainable:,}", rate))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if left else cell.rjust(width)
+            for cell, width, left in zip(
+                row, widths, (True, True, False, False, False), strict=True
+            )
+        )
+        for row in cells
+    ]
 
 
 def apply(backbone: Backbone, train: Mapping[str, Train]) -> list[dict[str, Any]]:
@@ -55,14 +72,19 @@ def apply(backbone: Backbone, train: Mapping[str, Train]) -> list[dict[str, Any]
 
 def check(backbone: Backbone, train: Mapping[str, Train]) -> None:
     """Refuse what cannot be trained; see `apply`."""
-    if not train:
-        raise UsageError("The stage trains nothing: name at least one part in `train`.")
+    _refuse_impossible(train)
     parts = {name: parameters for name, parameters in backbone.parts().items() if parameters}
     for part in train:
         if part not in parts or part == "expert":
             hint = suggest(part, sorted(parts))
             have = ", ".join(sorted(parts.keys() - {"expert"}))
             raise UsageError(f"Unknown part {part!r}.{hint} {backbone.name} has: {have}.")
+
+
+def _refuse_impossible(train: Mapping[str, Train]) -> None:
+    """What no model could do."""
+    if not train:
+        raise UsageError("The stage trains nothing: name at least one part in `train`.")
     for part, how in train.items():
         if isinstance(how, LoRA) and part not in PARTS:
             raise UsageError(
@@ -81,12 +103,13 @@ def planned(backbone: Backbone, train: Mapping[str, Train]) -> list[PartRow]:
     Raises:
         UsageError: as `check`; a slot that the stage creates counts as known, its size as unknown.
     """
-    created = {part: how for part, how in train.items() if part in SLOT_PARTS}
-    rest = {part: how for part, how in train.items() if part not in SLOT_PARTS}
-    if rest or not created:
+    _refuse_impossible(train)
+    parts = backbone.parts()
+    created = {p: how for p, how in train.items() if p in SLOT_PARTS and not parts.get(p)}
+    if rest := {part: how for part, how in train.items() if part not in created}:
         check(backbone, rest)
     rows = []
-    for part, parameters in backbone.parts().items():
+    for part, parameters in parts.items():
         how, total = train.get(part), sum(p.numel() for p in parameters.values())
         moving = 0 if how is None else total
         if isinstance(how, LoRA):
@@ -94,6 +117,8 @@ def planned(backbone: Backbone, train: Mapping[str, Train]) -> list[PartRow]:
                 backbone.get_parameter(f"model.{n}.weight").shape
                 for n in linear_modules(backbone, part)
             ]
+            if not shapes:
+                raise UsageError(f"No linear layer to adapt in {part!r}; use Full.")
             moving = sum(how.rank * (shape[0] + shape[1]) for shape in shapes)
         if total:
             name = "frozen" if how is None else how.describe()
@@ -137,7 +162,7 @@ def _is_lora(name: str) -> bool:
 
 def _inject(backbone: Backbone, lora: Mapping[str, LoRA]) -> None:
     """Give the parts low-rank adapters; adapters of an earlier stage with the same shape go on."""
-    from peft import LoraConfig, get_peft_model  # noqa: PLC0415 - heavy, and only LoRA needs it
+    from peft import LoraConfig, get_peft_model
 
     how = next(iter(lora.values()))
     if backbone.peft:
@@ -150,8 +175,8 @@ def _inject(backbone: Backbone, lora: Mapping[str, LoRA]) -> None:
         if have != wanted or not adapted >= lora.keys():
             raise UsageError(
                 f"The model already carries an adapter of (rank, alpha, dropout) {have} in "
-                f"{sorted(adapted)}; the stage asks for {wanted} in {sorted(lora)}. Use the same, or "
-                "merge the adapter first."
+                f"{sorted(adapted)}; the stage asks for {wanted} in {sorted(lora)}. Use the same, "
+                "or merge the adapter first."
             )
         return
     targets = [name for part in lora for name in linear_modules(backbone, part)]
@@ -182,10 +207,11 @@ class Audit:
         self._touched: set[str] = set()
 
     def _frozen(self) -> dict[str, str]:
-        return {
-            part: fingerprint({n: p for n, p in parameters.items() if not p.requires_grad})
+        frozen = {
+            part: {name: p for name, p in parameters.items() if not p.requires_grad}
             for part, parameters in self._backbone.parts().items()
         }
+        return {part: fingerprint(held) for part, held in frozen.items() if held}
 
     def gradients(self) -> None:
         """Call after the first backward: note which parts have a gradient other than zero."""
@@ -200,7 +226,7 @@ class Audit:
             ResidencyError: a frozen weight moved, or a part to train got no gradient.
         """
         after = self._frozen()
-        moved = sorted(part for part in after if after[part] != self._before[part])
+        moved = sorted(part for part in after if after[part] != self._before.get(part))
         still = sorted(train.keys() - self._touched)
         if moved or still:
             raise ResidencyError(

@@ -1,51 +1,40 @@
 """The training loop: the only place where a gradient is taken."""
 
-import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from jaxtyping import Float
 from torch import Tensor
 from torch.optim import AdamW
 
 from residency.data.mixture import Mixture, Sampler
-from residency.data.stream import prefetch
+from residency.data.negatives import uniform
+from residency.data.stream import Prefetch, prefetch
 from residency.errors import ResidencyError
 from residency.model import store
 from residency.model.huggingface import Backbone, to_device
 from residency.objective import Objective
 from residency.train import checkpoint
+from residency.train.feed import Feed, Work
 from residency.train.journal import Journal, Progress
-from residency.train.state import (
-    load_optimizer,
-    load_tree,
-    rng_state,
-    save_optimizer,
-    save_tree,
-    set_rng_state,
-)
-from residency.train.trainable import Audit, PartRow, apply, table
+from residency.train.signals import Interrupted, Signals
+from residency.train.trainable import Audit, PartRow, apply, lines, table
 from residency.train.values import Full, Schedule, Train
-from residency.types import Batch, Reading
+from residency.types import Batch
 
-
-class Interrupted(ResidencyError):
-    """The run was asked to stop and saved itself; `exit_code` is that of the signal."""
-
-    def __init__(self, number: int, where: Path) -> None:
-        super().__init__(f"Stopped by signal {number}; the run goes on from {where} when repeated.")
-        self.exit_code = 128 + number
+Precision = Literal["no", "bf16"]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a stage did: for the terminal, the report and the tests."""
+    """What a stage did, resumed sessions included: for the terminal, the report and the tests."""
 
     updates: int
     parts: list[PartRow]
@@ -69,7 +58,7 @@ class Run:
     folder: Path
     changed: set[str] = field(default_factory=set)  # parts that already differ from the base
     identity: Mapping[str, object] = field(default_factory=dict)
-    precision: str = "no"  # accelerate's mixed_precision: no, bf16, fp16
+    precision: Precision = "no"  # of the forward pass; trained weights are float32
     save_every: int = 500  # updates
     keep: int = 2
 
@@ -77,40 +66,52 @@ class Run:
         """Train to the end, resuming from the newest valid checkpoint of the same run.
 
         Raises:
-            ResidencyError: a loss that is not finite, or an audit that failed.
+            ResidencyError: a loss or gradient that is not finite, an audit that failed, or not one
+                sample that the length policy kept.
             Interrupted: SIGINT or SIGTERM, after the update in flight was finished and saved.
         """
-        torch.manual_seed(self.seed)
-        self._accelerator = Accelerator(mixed_precision=self.precision)
-        self.backbone.to(self._accelerator.device)
-        groups = apply(self.backbone, self.train)
-        self._parts = table(self.backbone, self.train)
-        self._bases = [group["lr"] for group in groups]
-        self._total = self.schedule.total(len(self.mixture))
-        self._sampler = Sampler(len(self.mixture), self.schedule.batch_size, self.seed)
-        if any(view.image == "negative" for view in self.objective.views):
-            self.mixture.negatives.check()
-        fused = self._accelerator.device.type == "cuda"
-        self._optimizer: Any = AdamW(groups, weight_decay=self.schedule.weight_decay, fused=fused)
-        self._wrapped, self._optimizer = self._accelerator.prepare(self.backbone, self._optimizer)
-        self._update = self._resume()
-        self._dropped = self._shrunk = 0
-        self._terms: dict[str, float] = {}
-        self._audit: Mapping[str, list[str]] = {}
-        began = time.perf_counter()
+        self._prepare()
+        self._resume()
         if self._update < self._total:
             self._loop()
-        self.changed |= {part for part, how in self.train.items() if isinstance(how, Full)}
+        self.changed |= self._full()
         self.backbone.requires_grad_(False).eval()
         return Outcome(
             updates=self._update,
             parts=self._parts,
-            audit=self._audit,
+            audit=self._audited,
             last_terms=self._terms,
             dropped=self._dropped,
             shrunk=self._shrunk,
-            seconds=time.perf_counter() - began,
+            seconds=self._seconds,
         )
+
+    def _prepare(self) -> None:
+        torch.manual_seed(self.seed)  # adapters start alike in every process
+        # A microbatch without images leaves the vision encoder out; buffers never change.
+        wrapping = DistributedDataParallelKwargs(
+            broadcast_buffers=False, find_unused_parameters=True
+        )
+        self._accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[wrapping])
+        self.backbone.to(self._accelerator.device)
+        for kind, pool in (("negative", "negatives"), ("shuffled", "strangers")):
+            if any(view.image == kind for view in self.objective.views):
+                getattr(self.mixture, pool).check()
+        groups = apply(self.backbone, self.train)
+        self._parts = table(self.backbone, self.train)
+        self._peaks = [group["lr"] for group in groups]
+        self._total = self.schedule.total(len(self.mixture))
+        self._sampler = Sampler(len(self.mixture), self.schedule.batch_size, self.seed)
+        fused = self._accelerator.device.type == "cuda"
+        self._optimizer: Any = AdamW(groups, weight_decay=self.schedule.weight_decay, fused=fused)
+        self._wrapped, self._optimizer = self._accelerator.prepare(self.backbone, self._optimizer)
+        self._update = self._dropped = self._shrunk = 0
+        self._seconds = 0.0
+        self._terms: dict[str, float] = {}
+        self._audited: Mapping[str, list[str]] = {}
+
+    def _full(self) -> set[str]:
+        return {part for part, how in self.train.items() if isinstance(how, Full)}
 
     # --- the loop -------------------------------------------------------------------------------
 
@@ -118,180 +119,200 @@ class Run:
         main = self._accelerator.is_main_process
         journal = Journal(self.folder, resumed=self._update, active=main)
         progress = Progress(self._total, start=self._update, label=self.folder.name, active=main)
-        audit: Audit | None = Audit(self.backbone)
+        feed = Feed(
+            backbone=self.backbone,
+            mixture=self.mixture,
+            sampler=self._sampler,
+            views=self.objective.views,
+            size=self.schedule.microbatch_size,
+            seed=self.seed,
+            rank=self._accelerator.process_index,
+            world=self._accelerator.num_processes,
+        )
+        self._say(*lines(self._parts))
+        self._audit: Audit | None = Audit(self.backbone)
         self.backbone.train()
-        with (
-            _Signals() as signals,
-            progress,
-            journal,
-            prefetch(self._batches(), depth=2) as batches,
-        ):
+        with Signals() as signals, progress, journal, prefetch(feed, depth=2) as works:
             while self._update < self._total:
-                waited, began = batches.waited, time.perf_counter()
-                microbatches, position = next(batches)
-                row = self._step(microbatches, audit)
-                self._update += 1
-                self._position = position
-                if audit is not None:
-                    self._audit = audit.report(self.train)
-                    audit = None
-                seconds = time.perf_counter() - began
-                row |= {
-                    "epoch": position["epoch"] + position["position"] / len(self.mixture),
-                    "seconds": seconds,
-                    "data_wait": min(1.0, (batches.waited - waited) / seconds),
-                }
+                row = self._timed(works)
                 journal.update(self._update, row)
                 progress.update(self._update, row)
+                number = int(self._gather([signals.caught]).max())
                 due = self._update % self.save_every == 0 and self._update < self._total
-                if due or signals.caught:
-                    self._save()
-                if signals.caught:
-                    raise Interrupted(signals.caught, self.folder)
+                saved = self._save() if due or number else None
+                if number:
+                    raise Interrupted(number, self.folder, saved)
+        if self._audit is not None:
+            raise ResidencyError(
+                f"Nothing was learned in {self._total} updates: the length policy dropped every "
+                "sample. Raise max_tokens, or choose too_long=shrink."
+            )
 
-    def _batches(self) -> Iterator[tuple[list[Batch], dict[str, int]]]:
-        """The microbatches of each update, prepared off the critical path."""
-        rank, world = self._accelerator.process_index, self._accelerator.num_processes
-        views, size = self.objective.views, self.schedule.microbatch_size
-        while True:
-            epoch = self._sampler.epoch
-            for indices, position in self._sampler.with_state():
-                own = indices[rank::world] or indices[:1]  # every rank takes part in every update
-                readings = [
-                    self.mixture.reading(i, self.seed, epoch=epoch, views=views) for i in own
-                ]
-                readings.sort(key=_letters)  # rows of like length share a microbatch
-                made = [
-                    self.backbone.collate(readings[k : k + size], views)
-                    for k in range(0, len(readings), size)
-                ]
-                yield made, position
-
-    def _step(self, microbatches: list[Batch], audit: Audit | None) -> dict[str, Any]:
-        """One update: all views of all microbatches, one backward each, one optimizer step."""
-        accelerator = self._accelerator
-        dropped = sum(len(batch.dropped) for batch in microbatches)
-        shrunk = sum(len(batch.shrunk) for batch in microbatches)
-        self._dropped, self._shrunk = self._dropped + dropped, self._shrunk + shrunk
-        microbatches = [batch for batch in microbatches if len(batch.targets.tokens)]
-        tokens = torch.tensor(
-            float(sum(len(batch.targets.tokens) for batch in microbatches)),
-            device=accelerator.device,
-        )
-        tokens = accelerator.reduce(tokens, "sum")
-        sums: dict[str, Tensor] = {}
-        for k, batch in enumerate(microbatches):
-            moved = to_device(batch, accelerator.device)
-            last = k == len(microbatches) - 1
-            with accelerator.no_sync(self._wrapped) if not last else nullcontext():
-                with accelerator.autocast():
-                    logits = self._wrapped(moved)
-                    terms = self.objective(logits, moved.targets)
-                weighted = {name: (t * moved.targets.weights).sum() for name, t in terms.items()}
-                loss = torch.stack(list(weighted.values())).sum() / tokens
-                self._refuse_nonfinite(loss, weighted, batch)
-                accelerator.backward(loss * accelerator.num_processes)
-            for name, value in weighted.items():
-                sums[name] = sums.get(name, torch.zeros_like(value)) + value.detach()
-        if audit is not None:
-            audit.gradients()
-        factor = self.schedule.factor(self._update, self._total)
-        for group, base in zip(self._optimizer.param_groups, self._bases, strict=True):
-            group["lr"] = base * factor
-        parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
-        norm = accelerator.clip_grad_norm_(parameters, self.schedule.clip)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        means = {
-            name: float(accelerator.reduce(value, "sum") / tokens) for name, value in sums.items()
+    def _timed(self, works: Prefetch[Work]) -> dict[str, Any]:
+        """The next update, its row for the journal, and the audit where it is still due."""
+        waited, began = works.waited, time.perf_counter()
+        work = next(works)
+        row = self._step(work)
+        self._update += 1
+        self._position = work.position
+        if self._audit is not None and row["tokens"]:
+            self._audited = self._audit.report(self.train)
+            self._audit = None
+            self._say(
+                f"audit: frozen weights unchanged in {', '.join(self._audited['unchanged'])}; "
+                f"gradient received by {', '.join(self._audited['received_gradient'])}"
+            )
+        seconds = time.perf_counter() - began
+        self._seconds += seconds
+        return row | {
+            "epoch": work.position["epoch"] + work.position["position"] / len(self.mixture),
+            "seconds": seconds,
+            "data_wait": min(1.0, (works.waited - waited) / seconds),
         }
-        self._terms = means
+
+    def _step(self, work: Work) -> dict[str, Any]:
+        """One update: all views of all microbatches, one backward each, one optimizer step.
+
+        Every loss is divided by the response tokens of the global batch, so the gradient is the
+        same however the batch is split over microbatches and processes.
+        """
+        shares = self._gather([len(work.batches), work.tokens, work.dropped, work.shrunk])
+        rounds = int(shares[:, 0].max())
+        tokens, dropped, shrunk = map(int, shares[:, 1:].sum(0).tolist())
+        self._dropped, self._shrunk = self._dropped + dropped, self._shrunk + shrunk
+        factor = self.schedule.factor(self._update, self._total)
+        for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * factor
+        self._terms = {}
+        learned: dict[str, Any] = {}
+        if rounds:  # else all samples were dropped, and the update changes nothing
+            norm = self._descend(self._backward(work, rounds, tokens), tokens)
+            learned = {"loss": sum(self._terms.values()), "grad_norm": norm}
         return {
-            "loss": sum(means.values()),
-            "terms": means,
+            **learned,
+            "terms": self._terms,
             "lr": {g["name"]: g["lr"] for g in self._optimizer.param_groups},
-            "grad_norm": float(norm),
-            "tokens": int(tokens),
+            "tokens": tokens,
             "dropped": dropped,
             "shrunk": shrunk,
         }
 
-    def _refuse_nonfinite(self, loss: Tensor, weighted: Mapping[str, Tensor], batch: Batch) -> None:
-        if not bool(torch.isfinite(loss)):
-            values = {name: float(value) for name, value in weighted.items()}
+    def _backward(self, work: Work, rounds: int, tokens: int) -> dict[str, Tensor]:
+        """Accumulate gradients; returns this process's sum of each term."""
+        accelerator = self._accelerator
+        sums: dict[str, Tensor] = {}
+        for number in range(rounds):
+            own = number < len(work.batches)
+            batch = work.batches[number] if own else work.filler
+            assert batch is not None  # `rounds` is above zero, so some process has a batch
+            last = number == rounds - 1
+            with nullcontext() if last else accelerator.no_sync(self._wrapped):
+                weighted = self._terms_of(batch, 1.0 if own else 0.0)
+                # Gradients are averaged over processes, the loss over all tokens.
+                loss = torch.stack(list(weighted.values())).sum() / tokens
+                accelerator.backward(loss * accelerator.num_processes)
+            for name, value in weighted.items():
+                sums[name] = sums.get(name, 0.0) + value.detach()
+        return sums
+
+    def _terms_of(self, batch: Batch, scale: float) -> dict[str, Tensor]:
+        """The sum of each term over the tokens of a microbatch, weighted by sample."""
+        device = self._accelerator.device
+        moved = to_device(batch, device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            logits = self._wrapped(moved)
+            terms = self.objective(logits, moved.targets)
+        weights = moved.targets.weights * scale
+        return {name: (term.float() * weights).sum() for name, term in terms.items()}
+
+    def _descend(self, sums: Mapping[str, Tensor], tokens: int) -> float:
+        """The optimizer step, unless something is not finite; returns the gradient norm."""
+        if self._audit is not None:
+            self._audit.gradients()
+        totals = self._gather(torch.stack(list(sums.values())).tolist()).sum(0) / tokens
+        self._terms = dict(zip(sums, totals.tolist(), strict=True))
+        parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
+        norm = float(self._accelerator.clip_grad_norm_(parameters, self.schedule.clip))
+        if not bool(torch.isfinite(torch.tensor([norm, *self._terms.values()])).all()):
+            said = ", ".join(f"{name} {value:.4g}" for name, value in self._terms.items())
             raise ResidencyError(
-                f"The loss is not finite at update {self._update + 1} ({values}, "
-                f"{len(batch.targets.tokens)} tokens). Lower the learning rate, or look at the "
-                f"samples of this update with `residency data check`. Journal: {self.folder}."
+                f"Update {self._update + 1} is not finite ({said}, gradient norm {norm:.4g}, "
+                f"{tokens} tokens) and was not applied. Lower the learning rate, or look at the "
+                f"data with `residency data check`. Journal: {self.folder / 'journal.jsonl'}."
             )
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    def _gather(self, values: list[Any]) -> Float[Tensor, "n k"]:
+        """The same numbers of every process, a row each."""
+        own = torch.tensor([values], dtype=torch.float32)
+        if self._accelerator.num_processes == 1:
+            return own
+        gathered: Tensor = self._accelerator.gather(own.to(self._accelerator.device))
+        return gathered.cpu()
+
+    def _say(self, *said: str) -> None:
+        if self._accelerator.is_main_process:
+            print("\n".join(said), flush=True)
 
     # --- saving and resuming --------------------------------------------------------------------
 
-    def _save(self) -> None:
-        """Commit a checkpoint; a failed save is reported and training goes on."""
+    def _save(self) -> int | None:
+        """Commit a checkpoint and return its update; a failed save is reported and survived."""
         if not self._accelerator.is_main_process:
-            return
-        changed = self.changed | {p for p, how in self.train.items() if isinstance(how, Full)}
+            return self._update
+        changed = self.changed | self._full()
 
         def write(folder: Path) -> None:
             store.save(self.backbone, folder, changed=changed)
-            save_optimizer(self._optimizer.optimizer, folder / "optimizer")
-            state = {"update": self._update, "sampler": self._position, "rng": rng_state()}
-            save_tree(state, folder / "state")
+            checkpoint.save_optimizer(self._optimizer.optimizer, folder / "optimizer")
+            checkpoint.save_tree(self._state(), folder / "state")
 
         try:
             checkpoint.commit(
                 self.folder / "checkpoints" / f"update-{self._update}", write, self.identity
             )
             checkpoint.prune(self.folder / "checkpoints", self.keep)
-        except checkpoint.SaveFailed as error:
-            self._accelerator.print(f"warning: {error} Training goes on.")
+        except (checkpoint.SaveFailed, OSError) as error:
+            self._say(f"warning: {error} Training goes on.")
+            return None
+        return self._update
 
-    def _resume(self) -> int:
-        """Restore the newest valid checkpoint of this run; 0 where there is none."""
-        found = checkpoint.newest(self.folder / "checkpoints", identity=self.identity)
-        if found is None:
-            return 0
-        folder, _ = found
-        store.restore(self.backbone, folder)
-        load_optimizer(self._optimizer.optimizer, folder / "optimizer")
-        state = load_tree(folder / "state")
-        set_rng_state(state["rng"])
-        self._sampler.restore(state["sampler"])
-        self._accelerator.print(f"Resuming from {folder.name}.")
-        return int(state["update"])
+    def _state(self) -> dict[str, object]:
+        return {
+            "update": self._update,
+            "sampler": self._position,
+            "rng": checkpoint.rng_state(),
+            "so_far": {
+                "dropped": self._dropped,
+                "shrunk": self._shrunk,
+                "seconds": self._seconds,
+                "terms": self._terms,
+                "audit": dict(self._audited),
+            },
+        }
 
-
-def _letters(reading: Reading) -> int:
-    """A cheap stand-in for the length of a row."""
-    return sum(len(part) for t in reading.conversation for part in t.parts if isinstance(part, str))
-
-
-class _Signals:
-    """Notes SIGINT and SIGTERM instead of dying at once; a second signal does what it always did."""
-
-    def __init__(self) -> None:
-        self.caught = 0
-        self._old: dict[int, Any] = {}
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        del frame  # the signature is Python's
-        self.caught = number
-        signal.signal(number, self._old[number])
-
-    def __enter__(self) -> "_Signals":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._old[number] = signal.signal(number, self._note)
-            except ValueError:  # not the main thread: signals are somebody else's
-                break
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self._old.items():
-            signal.signal(number, handler)
+    def _resume(self) -> None:
+        """Restore the newest valid checkpoint of this run, where there is one."""
+        root = self.folder / "checkpoints"
+        if self._accelerator.is_main_process:
+            checkpoint.clean(root)
+        self._accelerator.wait_for_everyone()
+        found = checkpoint.newest(root, identity=self.identity)
+        if found is not None:
+            folder, _ = found
+            store.restore(self.backbone, folder)
+            checkpoint.load_optimizer(self._optimizer.optimizer, folder / "optimizer")
+            state = checkpoint.load_tree(folder / "state")
+            checkpoint.set_rng_state(state["rng"])
+            self._sampler.restore(state["sampler"])
+            self._position = state["sampler"]
+            self._update = int(state["update"])
+            so_far = state.get("so_far", {})
+            self._dropped, self._shrunk = so_far.get("dropped", 0), so_far.get("shrunk", 0)
+            self._seconds = so_far.get("seconds", 0.0)
+            self._terms, self._audited = so_far.get("terms", {}), so_far.get("audit", {})
+            self._say(f"Resuming from {folder.name} of {self._total}.")
+        if rank := self._accelerator.process_index:  # dropout differs between processes
+            torch.manual_seed(uniform(2**63, self.seed, self._update, rank))

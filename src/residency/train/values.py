@@ -13,6 +13,9 @@ class Full:
 
     lr: float
 
+    def __post_init__(self) -> None:
+        _positive("lr", self.lr)
+
     def describe(self) -> str:
         """For the parts table."""
         return "full"
@@ -29,6 +32,13 @@ class LoRA:
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _positive("lr", self.lr)
+        _positive("rank", self.rank)
+        _positive("alpha", self.alpha)
+        if not 0 <= self.dropout < 1:
+            raise UsageError(f"LoRA dropout={self.dropout} must lie in [0, 1).")
 
     def describe(self) -> str:
         """For the parts table."""
@@ -57,13 +67,19 @@ class Schedule:
     clip: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.batch_size % self.microbatch_size and self.batch_size > self.microbatch_size:
+        for name in ("epochs", "batch_size", "microbatch_size", "clip"):
+            _positive(name, getattr(self, name))
+        if self.updates is not None:
+            _positive("updates", self.updates)
+        if self.batch_size > self.microbatch_size and self.batch_size % self.microbatch_size:
             raise UsageError(
                 f"batch_size={self.batch_size} is not a multiple of microbatch_size="
-                f"{self.microbatch_size}."
+                f"{self.microbatch_size}; choose one that divides it."
             )
-        if min(self.batch_size, self.microbatch_size) < 1 or self.epochs <= 0:
-            raise UsageError("batch_size, microbatch_size and epochs must be positive.")
+        if not 0 <= self.warmup <= 1:
+            raise UsageError(f"warmup={self.warmup} is a share of all updates: from 0 to 1.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise UsageError(f"weight_decay={self.weight_decay} must be 0 or more.")
 
     def total(self, samples: int) -> int:
         """Updates of a run over that many samples."""
@@ -81,3 +97,8 @@ class Schedule:
         if self.decay == "cosine":
             return 0.5 * (1 + math.cos(math.pi * progress))
         return 1 - progress if self.decay == "linear" else 1.0
+
+
+def _positive(name: str, value: float | int) -> None:
+    if not 0 < value < math.inf:
+        raise UsageError(f"{name}={value} must be a positive number.")

@@ -1,0 +1,156 @@
+"""Small training runs; as a script, one of two processes that train together (see test_trainer)."""
+
+import copy
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+import models
+from residency.data.mixture import Mixture
+from residency.dataset import Dataset
+from residency.model.huggingface import Backbone, Limits
+from residency.objectives.likelihood import Likelihood
+from residency.objectives.vitask import VITask
+from residency.recipe import Recipe, execute
+from residency.step import BASE
+from residency.task import Wording
+from residency.train.stage import Stage
+from residency.train.trainer import Outcome, Run
+from residency.train.values import Full, LoRA, Schedule, Train
+from residency.types import Sample
+
+ANSWERS = ("red", "blue square", "one red circle, left of a blue square; nothing else")
+LONG = "图中有多少个红色圆形？" * 3
+LM: dict[str, Train] = {"language_model": LoRA(lr=1e-2, rank=2, alpha=4)}
+CONNECT: dict[str, Train] = {**LM, "exemplar_connector": Full(lr=1e-2)}
+STAGE_1, STAGE_2 = VITask(align=1.0, contrast=0.0), VITask(align=0.5, contrast=0.5)
+
+
+def sample(number: int, answer: str) -> Sample:
+    return Sample(
+        id=f"s{number}",
+        dataset="noise",
+        task="vqa",
+        question="What is it?",
+        answer=answer,
+        images=(models.picture(number),),
+    )
+
+
+def dataset(n: int = 6, answers: tuple[str, ...] = ANSWERS, digest: str = "d0") -> Dataset:
+    """Unequal responses, one question: everything has a negative."""
+    samples = tuple(sample(k, answers[k % len(answers)]) for k in range(n))
+    return Dataset(
+        name="noise", splits={"train": samples, "test": samples}, labels=answers, digest=digest
+    )
+
+
+def mixture(backbone: Backbone, *args: Any, **kwargs: Any) -> Mixture:
+    return Mixture.of(
+        [dataset(*args, **kwargs)], "train", wording=Wording(), codec=backbone.codec, seed=0
+    )
+
+
+@cache
+def _loaded() -> Backbone:
+    return models.backbone("qwen2_vl")
+
+
+def fresh() -> Backbone:
+    """A tiny Qwen2-VL, copied instead of loaded again."""
+    one = _loaded()
+    return Backbone(one.name, one.family, copy.deepcopy(one.model), one.processor, one.base).eval()
+
+
+def run(folder: Path, *, n: int = 6, answers: tuple[str, ...] = ANSWERS, **changes: Any) -> Run:
+    """Plain LoRA tuning of a tiny Qwen2-VL; `changes` are fields of `Run`."""
+    backbone = changes.pop("backbone", None) or fresh()
+    schedule = {"updates": 3, "batch_size": 4, "microbatch_size": 4, "warmup": 0.0}
+    settings: dict[str, Any] = {
+        "objective": Likelihood(),
+        "train": LM,
+        "seed": 3,
+        "folder": folder,
+        "identity": {"run": "test"},
+        "mixture": mixture(backbone, n, answers),
+        **changes,
+        "schedule": Schedule(**{**schedule, **changes.get("schedule", {})}),
+    }
+    return Run(backbone=backbone, **settings)
+
+
+def with_expert() -> Backbone:
+    backbone = fresh()
+    backbone.attach(models.expert(), seed=1)
+    return backbone
+
+
+def gradients(one: Run) -> tuple[Outcome, list[dict[str, torch.Tensor]]]:
+    """Run it; returns the gradient of every update before it is clipped."""
+    seen: list[dict[str, torch.Tensor]] = []
+    descend = one._descend
+
+    def noted(*args: Any) -> float:
+        named = one.backbone.named_parameters()
+        seen.append({n: p.grad.clone() for n, p in named if p.grad is not None})
+        return descend(*args)
+
+    one._descend = noted  # type: ignore[method-assign]
+    return one(), seen
+
+
+# Runs whose gradients two processes must agree on with one. The second update of `uneven` has one
+# sample, so one process has none; in `dropped` the length policy leaves one process without any.
+def uneven(folder: Path) -> Run:
+    schedule = {"updates": 2, "batch_size": 4, "microbatch_size": 1}
+    settings = {"objective": STAGE_2, "backbone": with_expert(), "train": CONNECT}
+    return run(folder, n=5, schedule=schedule, **settings)
+
+
+def dropped(folder: Path) -> Run:
+    backbone = fresh()
+    backbone.limits = Limits(max_tokens=60, too_long="drop")
+    schedule = {"updates": 2, "batch_size": 4, "microbatch_size": 2}
+    return run(folder, n=8, answers=("red", LONG), schedule=schedule, backbone=backbone)
+
+
+def recipe(folder: Path) -> Recipe:
+    stage = Stage(
+        name="tune",
+        after=BASE,
+        data=("noise",),
+        objective=Likelihood(),
+        train=LM,
+        schedule=Schedule(updates=2, batch_size=4, microbatch_size=2),
+    )
+    base = str(models.folder("qwen2_vl"))
+    return Recipe(name="tiny", base=base, out=str(folder), seed=3, steps=(stage,))
+
+
+def main(folder: Path, base: Path) -> None:
+    """What each of the two processes does; the first writes down what it saw."""
+    from accelerate import PartialState
+
+    import residency.step
+
+    models.folder = lambda family: base  # type: ignore[assignment]
+    residency.step.open_dataset = lambda spec: dataset()
+    torch.set_num_threads(1)
+    for kind in (uneven, dropped):
+        one = kind(folder / kind.__name__)
+        outcome, seen = gradients(one)
+        rank = PartialState().process_index
+        for number, named in enumerate(seen):
+            save_file(named, folder / f"{kind.__name__}-{number}-{rank}.safetensors")
+        if rank == 0:
+            (folder / f"{kind.__name__}.txt").write_text(f"{outcome.dropped}")
+    execute(recipe(folder / "recipe"))
+    PartialState().destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
