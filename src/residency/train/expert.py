@@ -1,4 +1,4 @@
-"""Fit an expert jointly on several data sets: loss on the slice of each sample's data set, best epoch kept."""
+"""Fit an expert jointly: loss on the slice of each sample's data set, best epoch kept."""
 
 import copy
 import math
@@ -9,23 +9,23 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from residency.dataset import Dataset
 from residency.errors import ResidencyError, UsageError
 from residency.model.expert import Expert
-from residency.types import Sample
+from residency.train.expert_table import Table, tabulate
 
 Log = Callable[[Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Augment:
-    """Random changes of a training image that no label depends on (ours; no flips: sides can matter).
+    """Random changes of a training image that no label depends on; no flips, for sides can matter.
 
-    `shift` is the largest translation as a share of the side, `brightness` and `contrast` the largest
-    relative change.
+    `shift` is the largest translation as a share of the side, `brightness` and `contrast` the
+    largest relative change. The amounts are ours.
     """
 
     shift: float = 0.06
@@ -35,70 +35,17 @@ class Augment:
 
 @dataclass(frozen=True, slots=True)
 class FitReport:
-    """One row per epoch, and which epoch was kept."""
+    """One row per epoch, which epoch was kept, and the bytes of images held in memory meanwhile."""
 
     epochs: list[dict[str, Any]]
     best: int
     outputs: int
     taken_over: int
+    image_bytes: int
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A split of several data sets in memory: bytes, targets over the joint head, and their slices."""
-
-    pixels: UInt8[Tensor, "n 3 h w"]
-    targets: Float[Tensor, "n o"]  # 1 at the outputs that are true
-    inside: Bool[Tensor, "n o"]  # True at the outputs of the sample's slice
-    multi: Bool[Tensor, " n"]
-    dataset: Int[Tensor, " n"]
-
-
-def tabulate(expert: Expert, datasets: Sequence[Dataset], split: str) -> Table:
-    """Decode and resize a split once; it is kept as bytes (12 kB a sample at 64 pixels).
-
-    Raises:
-        DataError: an image cannot be decoded.
-        UsageError: a label outside the set.
-    """
-    pixels, targets, inside, multi, numbers = [], [], [], [], []
-    for number, dataset in enumerate(datasets):
-        part = expert.layout.of(dataset)
-        place = {label: part.start + k for k, label in enumerate(part.labels)}
-        samples = dataset.split(split)
-        for start in range(0, len(samples), 256):
-            some = [samples[i] for i in range(start, min(start + 256, len(samples)))]
-            pixels.append(expert.resized([sample.images[0].load() for sample in some]))
-            for sample in some:
-                row = torch.zeros(expert.layout.outputs)
-                row[[place[label] for label in _labels(sample, place)]] = 1
-                targets.append(row)
-        inside.append(expert.layout.inside(part).expand(len(samples), -1))
-        multi += [part.multi_label] * len(samples)
-        numbers += [number] * len(samples)
-    return Table(
-        torch.cat(pixels),
-        torch.stack(targets),
-        torch.cat(inside),
-        torch.tensor(multi),
-        torch.tensor(numbers),
-    )
-
-
-def _labels(sample: Sample, place: Mapping[str, int]) -> list[str]:
-    answer = sample.answer if isinstance(sample.answer, tuple) else (sample.answer,)
-    labels = [str(label) for label in answer]
-    for label in labels:
-        if label not in place:
-            raise UsageError(
-                f"Sample {sample.id!r} has label {label!r}, which is not in its set: "
-                f"{', '.join(place)}."
-            )
-    return labels
 
 
 def slice_loss(
@@ -146,8 +93,9 @@ def fit(
     """Train on the union of the training splits, uniform over samples, and keep the best epoch.
 
     AdamW (weight decay 0.05) with one-cycle learning rate. Best means the highest validation
-    accuracy, averaged over data sets; ties go to the lower validation loss. `start` is the folder of
-    an expert whose weights are taken over first.
+    accuracy, averaged over data sets; ties go to the lower validation loss, then to the earlier
+    epoch. `start` is the folder of an expert whose weights are taken over first. The same seed
+    gives the same weights on the same machine.
 
     Raises:
         UsageError: epochs or batch size below one; ResidencyError: the loss is not finite.
@@ -166,17 +114,20 @@ def fit(
     )
     rows: list[dict[str, Any]] = []
     best, kept = -1, copy.deepcopy(expert.state_dict())
-    for epoch in range(epochs):
-        loss = _epoch(expert, train, optimizer, schedule, batch_size, generator, augment)
-        row = {"epoch": epoch + 1, "loss": loss} | _validate(expert, val, datasets, batch_size)
-        rows.append(row)
-        if log is not None:
-            log(row)
-        if best < 0 or _better(row, rows[best]):
-            best, kept = epoch, copy.deepcopy(expert.state_dict())
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)  # dropout draws from the global generators
+        for epoch in range(epochs):
+            loss = _epoch(expert, train, optimizer, schedule, batch_size, generator, augment)
+            row = {"epoch": epoch + 1, "loss": loss} | _validate(expert, val, datasets, batch_size)
+            rows.append(row)
+            if log is not None:
+                log(row)
+            if best < 0 or _better(row, rows[best]):
+                best, kept = epoch, copy.deepcopy(expert.state_dict())
     expert.load_state_dict(kept)
     expert.requires_grad_(False).eval()
-    return FitReport(rows, best + 1, expert.layout.outputs, taken)
+    held = train.pixels.held + val.pixels.held
+    return FitReport(rows, best + 1, expert.layout.outputs, taken, held)
 
 
 def _better(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
