@@ -31,13 +31,16 @@ Grads = list[dict[str, torch.Tensor]]
 
 
 def close(one: Grads, two: Grads) -> None:
-    """Equal but for rounding, which is relative to the largest gradient where terms cancel."""
+    """Equal but for float32 rounding, which the sharp attention of the tiny model amplifies.
+
+    A batch that is normalised wrongly, or a sample that counts twice, is off by many percent.
+    """
     assert len(one) == len(two) > 0
     for a, b in zip(one, two, strict=True):
         assert a.keys() == b.keys()
         size = max(float(value.abs().max()) for value in a.values())
         for name in a:
-            torch.testing.assert_close(a[name], b[name], rtol=1e-4, atol=1e-5 * size, msg=name)
+            torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=2e-4 * size)
 
 
 def weights(backbone: Backbone) -> dict[str, torch.Tensor]:
@@ -68,20 +71,25 @@ def vitask(folder: Path, **changes: Any) -> Any:
 # --- gradients ------------------------------------------------------------------------------------
 
 
-def test_accumulation_does_not_change_the_update(tmp_path):
-    """Normalised by the tokens of the global batch, though responses differ in length."""
+def test_accumulation_does_not_change_the_update(tmp_path, monkeypatch):
+    """Normalised by the tokens of the global batch, though responses differ in length; in float64."""
     seen = {}
     for size in (4, 2, 1):
         one = ranks.run(
             tmp_path / str(size),
             backbone=ranks.with_expert(),
             objective=ranks.STAGE_2,
-            train=ranks.CONNECT,
+            train=ranks.QUIET,
             schedule={"updates": 2, "microbatch_size": size},
         )
+        prepare = one._prepare
+        monkeypatch.setattr(one, "_prepare", lambda p=prepare, b=one.backbone: (p(), b.double()))
         seen[size] = ranks.gradients(one)[1]
-    close(seen[4], seen[2])
-    close(seen[4], seen[1])
+    for size in (2, 1):
+        for whole, split in zip(seen[4], seen[size], strict=True):
+            assert whole.keys() == split.keys()
+            for name in whole:
+                torch.testing.assert_close(whole[name], split[name], rtol=1e-5, atol=1e-6)
 
 
 def test_the_loss_is_the_mean_over_tokens_and_samples_have_weights(tmp_path):
