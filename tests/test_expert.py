@@ -599,6 +599,7 @@ def test_augmentation_moves_and_brightens_by_no_more_than_it_says():
 
 
 @pytest.mark.shared_data
+@pytest.mark.slow
 def test_small_learns_real_chest_radiographs(shared_data):
     path = shared_data / "medmnist" / "pneumoniamnist.npz"
     if not path.is_file():
