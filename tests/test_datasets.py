@@ -4,6 +4,9 @@ import csv
 import json
 import os
 import pickle
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ import pytest
 
 from residency.codec import Qwen2VLCodec
 from residency.data.check import check, show
+from residency.data.npz import Archive
 from residency.data.rows import Rows
 from residency.data.splits import assign
 from residency.dataset import Dataset, open_dataset
@@ -393,6 +397,29 @@ def test_check_of_a_clean_set_and_its_limit(tmp_path):
     assert findings.ok
     assert "No problems found" in str(findings)
     assert check(dataset, limit=2).checked == {"train": 2, "val": 2, "test": 2}
+
+
+def test_threads_that_want_one_array_inflate_it_once(tmp_path, monkeypatch):
+    path = write_npz(tmp_path / "breastmnist.npz")
+    opened, original, together = [], np.load, threading.Barrier(8)
+
+    def slow(*given, **options):
+        opened.append(given)
+        time.sleep(0.05)  # long enough for the others to ask meanwhile
+        return original(*given, **options)
+
+    monkeypatch.setattr(np, "load", slow)
+    archive = Archive(path)
+
+    def ask(_):
+        together.wait(timeout=10)
+        return archive.array("train_images")
+
+    with ThreadPoolExecutor(8) as pool:
+        arrays = list(pool.map(ask, range(8)))
+    assert len(opened) == 1
+    assert all(array is arrays[0] for array in arrays)
+    assert pickle.loads(pickle.dumps(archive)).array("train_images").shape == arrays[0].shape
 
 
 @pytest.mark.shared_data

@@ -1,6 +1,7 @@
 """Read plain arrays out of `.npz` files, lazily and never through pickle."""
 
 import functools
+import threading
 import zipfile
 import zlib
 from pathlib import Path
@@ -23,6 +24,7 @@ class Archive:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._arrays: dict[str, np.ndarray] = {}
+        self._inflating = threading.Lock()  # threads that decode images want the same array
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _archive, (self.path,)
@@ -62,14 +64,18 @@ class Archive:
         return shape, dtype
 
     def array(self, name: str) -> np.ndarray:
-        """One array, never unpickled."""
-        if name not in self._arrays:
-            try:
-                with np.load(self.path, allow_pickle=False) as archive:
-                    self._arrays[name] = archive[name]
-            except (*UNREADABLE, KeyError) as error:
-                raise self._unreadable(name, error) from None
-        return self._arrays[name]
+        """One array, never unpickled, inflated once whatever number of threads ask at once."""
+        kept = self._arrays.get(name)
+        if kept is not None:
+            return kept
+        with self._inflating:
+            if name not in self._arrays:
+                try:
+                    with np.load(self.path, allow_pickle=False) as archive:
+                        self._arrays[name] = archive[name]
+                except (*UNREADABLE, KeyError) as error:
+                    raise self._unreadable(name, error) from None
+            return self._arrays[name]
 
     def _unreadable(self, name: str, error: Exception) -> DataError:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
