@@ -223,6 +223,37 @@ def test_a_failed_step_leaves_no_result_and_is_taken_up_again(tmp_path, monkeypa
     assert len(execute(recipe(tmp_path / "run"))) == 3 and RUNS == ["make", "score"]
 
 
+def test_what_needs_a_step_that_runs_again_runs_again(tmp_path):
+    """Its predictions and checkpoints were made of weights that are about to change."""
+    steps = (
+        Make(name="make"),
+        Score(name="score", data=("a",), needs=("make",)),
+        Score(name="page", needs=("score",)),
+        Score(name="free"),
+    )
+    execute(recipe(tmp_path / "run", *steps))
+    old = tmp_path / "run" / "score"
+    for path in (old / "a" / "plain" / "predictions.jsonl", old / "checkpoints" / "update-1" / "x"):
+        path.parent.mkdir(parents=True)
+        path.write_text("old")
+    (tmp_path / "run" / "make" / "done.json").unlink()
+    shutil.rmtree(tmp_path / "run" / "make" / "model")
+    execute(recipe(tmp_path / "run", *steps))
+    assert RUNS == ["make", "score", "page", "free", "make", "score", "page"]
+    assert not list(old.rglob("predictions.jsonl")) and not (old / "checkpoints").exists()
+
+
+def test_an_edited_card_is_another_run(tmp_path, monkeypatch):
+    """Labels and modality stand beside the samples, outside the digest."""
+    execute(recipe(tmp_path / "run"))
+    opened = residency.step.open_dataset
+    monkeypatch.setattr(
+        residency.step, "open_dataset", lambda spec: replace(opened(spec), labels=("y", "z"))
+    )
+    with pytest.raises(UsageError, match="step 'score'"):
+        execute(recipe(tmp_path / "run"))
+
+
 def test_impossible_lines_are_refused(tmp_path):
     with pytest.raises(UsageError, match="two steps 'x'"):
         recipe(tmp_path, Make(name="x"), Make(name="x"))

@@ -31,6 +31,16 @@ class Dataset:
     licence: str = ""
     notes: tuple[str, ...] = ()
 
+    @property
+    def card(self) -> dict[str, object]:
+        """What of the set decides answers and scores; part of a run's identity."""
+        return {
+            "digest": self.digest,
+            "labels": list(self.labels),
+            "multi_label": self.multi_label,
+            "modality": dict(sorted(self.modality.items())),
+        }
+
     def split(self, name: str) -> Sequence[Sample]:
         """The samples of one split.
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any
 
 from residency.errors import UsageError
 from residency.evaluate.results import Row, mean_rows, read_results, table, write_summary
-from residency.evaluate.store import write_whole
+from residency.evaluate.store import FILE, write_whole
 from residency.provenance import versions
 from residency.step import BASE, Step, Workspace
 
@@ -75,9 +76,10 @@ def execute(recipe: Recipe) -> list[Row]:
     """Run every step that is not done, write `results.json`, print the table.
 
     A step is done when its folder holds a `done.json` with the same identity (its settings, data,
-    base and the steps it needs) and the `summary.json` that it left then; else it runs again. A
-    folder made with other settings is refused, not overwritten. Where several processes were
-    launched, all of them train; the first alone does everything else.
+    base and the steps it needs) and the `summary.json` that it left then; else it runs again, and
+    with it every step that needs it. A folder in which something was made with other settings is
+    refused, not overwritten. Where several processes were launched, all of them train; the first
+    alone does everything else.
 
     Raises:
         UsageError: the run folder belongs to other settings, or is no run.
@@ -95,9 +97,28 @@ def execute(recipe: Recipe) -> list[Row]:
             print(f"{label}: already done", flush=True)
             continue
         print(f"{label}: {type(step).__name__}", flush=True)
+        for dependent in _dependents(recipe, step.name):
+            _drop(workspace.folder(dependent))
         seconds = _perform(step, workspace, identities[step.name])
         print(f"{label}: done in {seconds:.0f} s", flush=True)
     return _collect(recipe, workspace, identities)
+
+
+def _dependents(recipe: Recipe, name: str) -> list[str]:
+    """The steps that need a step, directly or through others."""
+    stale = {name}
+    for step in recipe.steps:  # a step comes after all that it needs
+        if stale.intersection(step.needs):
+            stale.add(step.name)
+    return sorted(stale - {name})
+
+
+def _drop(folder: Path) -> None:
+    """Forget what a step made of an input that is about to be made anew."""
+    for path in (folder / "done.json", folder / "summary.json", *folder.glob(f"*/*/{FILE}")):
+        path.unlink(missing_ok=True)
+    if (folder / "checkpoints").is_dir():
+        shutil.rmtree(folder / "checkpoints")
 
 
 def _perform(step: Step, workspace: Workspace, identity: str) -> float:
@@ -172,9 +193,11 @@ def _identities(recipe: Recipe, workspace: Workspace) -> dict[str, str]:
     base = identity(recipe.base)
     made = {BASE: base}
     for step in recipe.steps:
-        digests = [d.digest for d in workspace.datasets(getattr(step, "data", ()))]
+        cards = [d.card for d in workspace.datasets(getattr(step, "data", ()))]
         needs = [made[need] for need in step.needs]
-        text = repr((step, digests, needs, base, recipe.seed, recipe.limit))
+        source = str(getattr(step, "source", ""))  # a folder may change under its name
+        weights = identity(source) if source and Path(source).is_dir() else None
+        text = repr((step, cards, needs, weights, base, recipe.seed, recipe.limit))
         made[step.name] = hashlib.sha256(text.encode()).hexdigest()[:16]
     return made
 

@@ -68,7 +68,7 @@ def predict(
     """Predictions of a split in its order, also appended to `out/predictions.jsonl`.
 
     What the file already holds is not asked again. `model` identifies the weights; together with
-    the data set's digest, split, view, mode, wording, limit, seed and max_tokens it is the identity
+    the data set's card, split, view, mode, wording, limit, seed and max_tokens it is the identity
     of the file. `limit` draws that many samples with `seed`, which also shuffles the images of the
     shuffled view.
 
@@ -83,7 +83,7 @@ def predict(
         "format": FORMAT,
         "model": model,
         "dataset": dataset.name,
-        "digest": dataset.digest,
+        **dataset.card,
         "split": split,
         "limit": limit,
         "seed": seed,

@@ -74,11 +74,11 @@ class Evaluate:
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
         """Predict, score, and write `summary.json`."""
         backbone = store.load(workspace.model(self.of))
-        model = self.of
+        model = f"{self.of}:{store.identity(workspace.model(self.of))}"
         if self.expert is not None:
-            expert = Expert.load(workspace.expert(self.expert))
-            backbone.attach(expert, exemplar=self.exemplar, seed=workspace.seed)
-            model = f"{self.of}+{self.expert}"
+            plugged = workspace.expert(self.expert)
+            backbone.attach(Expert.load(plugged), exemplar=self.exemplar, seed=workspace.seed)
+            model += f"+{self.expert}:{store.identity(str(plugged))}"
         rows = []
         for dataset in workspace.datasets(self.data):
             for view in self.views:
@@ -86,7 +86,7 @@ class Evaluate:
                     Speaker(backbone),
                     dataset,
                     self.split,
-                    model=f"{store.identity(workspace.base)}:{model}",
+                    model=model,
                     view=view,
                     mode=_mode(dataset, self.mode),
                     wording=self.wording,

@@ -92,7 +92,7 @@ class Stage:
             seed=workspace.seed,
             folder=folder,
             changed=_changed(workspace.model(self.after)),
-            identity={"stage": repr(self), "base": store.identity(workspace.base)},
+            identity=self._identity(workspace),
             precision=precision,
         )
         outcome = run()
@@ -106,6 +106,16 @@ class Stage:
             checkpoint.prune(folder / "checkpoints", 1)
         PartialState().wait_for_everyone()
         return _facts(outcome, run.mixture)
+
+    def _identity(self, workspace: Workspace) -> dict[str, object]:
+        """Of the checkpoints of this stage: settings, and the weights it starts from."""
+        expert = None if self.expert is None else str(workspace.expert(self.expert))
+        return {
+            "stage": repr(self),
+            "base": store.identity(workspace.base),
+            "after": store.identity(workspace.model(self.after)),
+            "expert": None if expert is None else store.identity(expert),
+        }
 
     def _refuse_impossible(self, workspace: Workspace, backbone: Backbone) -> None:
         if self.exemplar == "replace" and not backbone.family.replaces_image:
