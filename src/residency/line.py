@@ -1,5 +1,6 @@
 """Pieces of lines that VITask's recipes share: how an expert, a baseline and the two stages are set up."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,7 +9,9 @@ from residency.catalog import suggest
 from residency.dataset import open_dataset
 from residency.errors import UsageError
 from residency.evaluate.steps import Evaluate, EvaluateExpert, Mode, Rank
+from residency.model import store
 from residency.model.huggingface import Exemplar
+from residency.model.huggingface import Limits as Limits
 from residency.objectives.likelihood import Likelihood
 from residency.objectives.vitask import VITask
 from residency.step import BASE, Step
@@ -20,10 +23,16 @@ from residency.types import BLANK, EXEMPLAR, PLAIN, SHUFFLED
 
 # InternVL2's official second fine-tuning script (LoRA, 1 epoch, batch 16): lr 4e-5. Nano is a
 # thousand times smaller and needs more; found on phantoms' validation split (ours).
-LEARNING_RATE = {"nano": 2e-3}
+NANO_RATE = 2e-3
 PAPER_LEARNING_RATE = 4e-5
-CONNECTOR_RATE = {"nano": 2e-3}
-CONNECTOR_DEFAULT_RATE = 1e-3  # ours: the paper gives none
+CONNECTOR_RATE = 1e-3  # ours: the paper gives none
+MICROBATCH = 16  # samples at once, at most, unless a recipe is told otherwise
+
+
+def is_nano(base: str) -> bool:
+    """Whether a model is nano: by name, as a copy, or tuned from it."""
+    root = store.root(base)
+    return root == "nano" or store.identity(root) == store.identity("nano")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,25 +48,38 @@ class Tuning:
     batch_size: int
     wording: Wording = PAPER
     exemplar: Exemplar = "cls"
+    microbatch_size: int | None = None  # None: the largest divisor of the batch up to MICROBATCH
+    limits: Limits = Limits()  # noqa: RUF009 - frozen
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "connector_lr"):
+            rate = getattr(self, name)
+            if rate is not None and not 0 < rate < math.inf:
+                raise UsageError(f"{name}={rate} must be a positive number, or none for ours.")
 
     @property
     def language_model(self) -> LoRA:
         """LoRA on the language model, alpha twice the rank."""
-        lr = self.lr or LEARNING_RATE.get(self.base, PAPER_LEARNING_RATE)
+        lr = self.lr
+        if lr is None:
+            lr = NANO_RATE if is_nano(self.base) else PAPER_LEARNING_RATE
         return LoRA(lr=lr, rank=self.rank, alpha=2 * self.rank)
 
     @property
     def connector(self) -> Full:
         """The exemplar connector."""
-        default = CONNECTOR_RATE.get(self.base, CONNECTOR_DEFAULT_RATE)
-        return Full(lr=self.connector_lr or default)
+        lr = self.connector_lr
+        if lr is None:
+            lr = NANO_RATE if is_nano(self.base) else CONNECTOR_RATE
+        return Full(lr=lr)
 
     def schedule(self, stages: int = 1) -> Schedule:
         """The pace of as many stages run as one."""
+        size = self.microbatch_size
+        if size is None:
+            size = max(n for n in range(1, MICROBATCH + 1) if self.batch_size % n == 0)
         return Schedule(
-            epochs=self.epochs * stages,
-            batch_size=self.batch_size,
-            microbatch_size=min(self.batch_size, 16),
+            epochs=self.epochs * stages, batch_size=self.batch_size, microbatch_size=size
         )
 
     def stage(
@@ -81,6 +103,7 @@ class Tuning:
             expert=expert,
             exemplar=self.exemplar,
             wording=self.wording,
+            limits=self.limits,
         )
 
     def vanilla(self, name: str = "vanilla", *, vision: bool = False) -> Stage:
@@ -134,6 +157,7 @@ def plain_test(
         variant=variant,
         mode=mode,
         wording=tuning.wording,
+        limits=tuning.limits,
     )
 
 
@@ -180,6 +204,7 @@ def test(
         variant=variant,
         views=(PLAIN, EXEMPLAR, BLANK, SHUFFLED) if controls else (PLAIN, EXEMPLAR),
         wording=tuning.wording,
+        limits=tuning.limits,
         expert=expert,
         exemplar=tuning.exemplar,
     )
@@ -263,6 +288,7 @@ def plugged(
                     method="vanilla",
                     variant="transferred",
                     wording=tuning.wording,
+                    limits=tuning.limits,
                 )
             )
         moved = test(tuning, "contrast", name=f"{place}_vitask", variant="transferred", data=data)
@@ -280,7 +306,7 @@ def plugged(
                 tuning,
                 "contrast",
                 name=f"{new}_plug",
-                variant=f"plug {kind}",
+                variant=f"plug {kind}" if same else f"plug {kind} (ours)",
                 data=data,
                 expert=new,
             )
@@ -328,4 +354,10 @@ def densities(tuning: Tuning, *, contrast: float, accuracy: bool) -> tuple[Step,
 
 def rank(tuning: Tuning, models: tuple[tuple[str, str], ...]) -> Rank:
     """The ranking step over (label, step) pairs."""
-    return Rank(name="ranking", models=models, data=tuning.data, wording=tuning.wording)
+    return Rank(
+        name="ranking",
+        models=models,
+        data=tuning.data,
+        wording=tuning.wording,
+        limits=tuning.limits,
+    )

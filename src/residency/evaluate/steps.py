@@ -11,6 +11,7 @@ import torch
 
 from residency.data.mixture import Mixture
 from residency.dataset import Dataset
+from residency.errors import DataError
 from residency.evaluate.controls import chance_row, majority
 from residency.evaluate.experts import answers
 from residency.evaluate.predict import Mode as Asked
@@ -23,7 +24,7 @@ from residency.evaluate.store import FILE, decode, encode, read_predictions, wri
 from residency.model import store
 from residency.model.answerer import Speaker
 from residency.model.expert import Expert
-from residency.model.huggingface import Backbone, Exemplar, to_device
+from residency.model.huggingface import Backbone, Exemplar, Limits, to_device
 from residency.provenance import versions
 from residency.step import Workspace
 from residency.task import PAPER, Wording, task
@@ -39,7 +40,7 @@ class Evaluate:
 
     `expert` names a fitting step whose expert is plugged in instead of the model's own (VITask_plug);
     the connector stays as it is. Mode `auto` scores the likelihood of every option where the data
-    set has a closed set of single answers, and generates otherwise.
+    set has a closed set of single answers and the instruction lists it, and generates otherwise.
     """
 
     name: str
@@ -54,7 +55,8 @@ class Evaluate:
     expert: str | None = None
     exemplar: Exemplar = "cls"
     batch_size: int = 32
-    max_tokens: int = 64
+    max_tokens: int = 64  # of a response
+    limits: Limits = Limits()  # noqa: RUF009 - frozen; of a prompt, which cannot be dropped
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -67,13 +69,14 @@ class Evaluate:
         for dataset in workspace.datasets(self.data):
             n = len(select(dataset, self.split, limit=workspace.limit, seed=workspace.seed))
             views = ", ".join(view.name for view in self.views)
-            mode = _mode(dataset, self.mode)
+            mode = _mode(dataset, self.mode, self.wording)
             lines.append(f"{dataset.name}/{self.split}: {n} samples, views {views}, {mode}")
         return lines
 
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
         """Predict, score, and write `summary.json`."""
         backbone = store.load(workspace.model(self.of))
+        backbone.limits = self.limits
         model = f"{self.of}:{store.identity(workspace.model(self.of))}"
         if self.expert is not None:
             plugged = workspace.expert(self.expert)
@@ -88,7 +91,7 @@ class Evaluate:
                     self.split,
                     model=model,
                     view=view,
-                    mode=_mode(dataset, self.mode),
+                    mode=_mode(dataset, self.mode, self.wording),
                     wording=self.wording,
                     out=predictions_folder(workspace, self.name, dataset, view),
                     batch_size=self.batch_size,
@@ -111,9 +114,11 @@ def _slug(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
 
 
-def _mode(dataset: Dataset, mode: Mode) -> Asked:
+def _mode(dataset: Dataset, mode: Mode, wording: Wording) -> Asked:
     if mode == "auto":
-        return "likelihood" if dataset.labels and not dataset.multi_label else "generate"
+        # Scoring every label would hand back the list that the instruction leaves out.
+        closed = dataset.labels and not dataset.multi_label and wording.list_options
+        return "likelihood" if closed else "generate"
     return "generate" if mode == "generate" else "likelihood"
 
 
@@ -225,6 +230,7 @@ class Rank:
     split: str = "test"
     wording: Wording = PAPER
     batch_size: int = 32
+    limits: Limits = Limits()  # noqa: RUF009 - frozen
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -247,6 +253,7 @@ class Rank:
         values: dict[str, Any] = {}
         for label, step in self.models:
             backbone = store.load(workspace.model(step)).eval()
+            backbone.limits = self.limits
             mixture = self._mixture(workspace, backbone)
             positive, negative, pairs = token_probabilities(
                 backbone, mixture, seed=workspace.seed, batch_size=self.batch_size
@@ -291,6 +298,11 @@ def token_probabilities(
             {"sample": r.sample.id, "negative": r.negative.id} for r in readings if r.negative
         ]
         batch = to_device(backbone.collate(readings, views), backbone.device)
+        if batch.dropped:
+            raise DataError(
+                f"The length policy drops {', '.join(batch.dropped[:3])}, so pairs would be "
+                "missing. Raise max_tokens, or choose too_long=shrink."
+            )
         logits, targets = backbone.read(batch), batch.targets
         counted = (targets.tokens != backbone.composer.end_of_turn).float()
         for view in views:

@@ -1,6 +1,6 @@
 """Vanilla visual instruction tuning (VITask, eq. 1): LoRA on the language model, vision frozen."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from residency.recipe import Recipe
@@ -16,6 +16,9 @@ def recipe(
     baselines: bool = True,
     epochs: float = 1.0,
     batch_size: int = 16,
+    microbatch_size: int | None = None,
+    max_tokens: int = 4096,
+    too_long: Literal["fail", "drop", "shrink"] = "fail",
     lr: float | None = None,
     rank: int = 16,
 ) -> "Recipe":
@@ -27,7 +30,6 @@ def recipe(
     from residency import line
     from residency.evaluate.steps import Evaluate
     from residency.recipe import Recipe
-    from residency.step import BASE
     from residency.types import BLANK, PLAIN, SHUFFLED
 
     tuning = line.Tuning(
@@ -38,10 +40,11 @@ def recipe(
         rank=rank,
         epochs=epochs,
         batch_size=batch_size,
+        microbatch_size=microbatch_size,
+        limits=line.Limits(max_tokens=max_tokens, too_long=too_long),
     )
-    generalist = Evaluate(name="generalist_test", of=BASE, data=data, method="generalist")
     steps = (
-        *((generalist,) if baselines else ()),
+        *((line.generalist_test(tuning),) if baselines else ()),
         tuning.vanilla(),
         Evaluate(
             name="vanilla_test",
@@ -49,6 +52,7 @@ def recipe(
             data=data,
             method="vanilla",
             views=(PLAIN, BLANK, SHUFFLED),
+            limits=tuning.limits,
         ),
     )
     return Recipe(

@@ -20,6 +20,9 @@ def recipe(
     template: Literal["paper", "section3", "category"] = "paper",
     epochs: float = 1.0,
     batch_size: int = 16,
+    microbatch_size: int | None = None,
+    max_tokens: int = 4096,
+    too_long: Literal["fail", "drop", "shrink"] = "fail",
     lr: float | None = None,
     connector_lr: float | None = None,
     rank: int = 16,
@@ -31,6 +34,8 @@ def recipe(
     `epochs` are those of each stage (paper: 1 + 1; baselines get the sum), `expert_epochs` those of
     the expert (paper: 30, A.2). The paper gives no learning rate, LoRA rank, alpha or beta: rank and
     4e-5 come from InternVL2's own LoRA script, the weights of 1 and nano's 2e-3 are ours.
+    A sample of more than `max_tokens` fails, is dropped (in training, and counted) or has its images
+    shrunk, as `too_long` says; `microbatch_size` bounds memory and changes no gradient.
     `align` is alpha (eq. 3), `contrast` beta (eq. 5), `template` the instruction's wording.
     """
     settings = dict(locals())
@@ -46,6 +51,8 @@ def recipe(
         rank=rank,
         epochs=epochs,
         batch_size=batch_size,
+        microbatch_size=microbatch_size,
+        limits=line.Limits(max_tokens=max_tokens, too_long=too_long),
         wording=Wording(template=template),
         exemplar=exemplar,
     )

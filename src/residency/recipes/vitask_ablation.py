@@ -24,6 +24,9 @@ def recipe(
     contrast_tokens: Literal["all", "diverging"] = "all",
     epochs: float = 1.0,
     batch_size: int = 16,
+    microbatch_size: int | None = None,
+    max_tokens: int = 4096,
+    too_long: Literal["fail", "drop", "shrink"] = "fail",
     lr: float | None = None,
     connector_lr: float | None = None,
     rank: int = 16,
@@ -52,6 +55,8 @@ def recipe(
         rank=rank,
         epochs=epochs,
         batch_size=batch_size,
+        microbatch_size=microbatch_size,
+        limits=line.Limits(max_tokens=max_tokens, too_long=too_long),
     )
     options = {
         "direction": direction,

@@ -1,6 +1,6 @@
 """VITask's Figure 4: both models retrained on instructions that do not name the possible labels."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from residency.recipe import Recipe
@@ -18,6 +18,9 @@ def recipe(
     contrast: float = 1.0,
     epochs: float = 1.0,
     batch_size: int = 16,
+    microbatch_size: int | None = None,
+    max_tokens: int = 4096,
+    too_long: Literal["fail", "drop", "shrink"] = "fail",
     lr: float | None = None,
     connector_lr: float | None = None,
     rank: int = 16,
@@ -42,6 +45,8 @@ def recipe(
         rank=rank,
         epochs=epochs,
         batch_size=batch_size,
+        microbatch_size=microbatch_size,
+        limits=line.Limits(max_tokens=max_tokens, too_long=too_long),
     )
     steps = line.incomplete(tuning, align=align, contrast=contrast, complete=baselines)
     first: tuple[Step, ...] = (line.fit(data, expert, expert_epochs),)

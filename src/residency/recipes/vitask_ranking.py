@@ -1,6 +1,6 @@
 """VITask's Figure 3: does the right image make the right response more likely than another image does?"""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from residency.recipe import Recipe
@@ -17,6 +17,9 @@ def recipe(
     contrast: float = 1.0,
     epochs: float = 1.0,
     batch_size: int = 16,
+    microbatch_size: int | None = None,
+    max_tokens: int = 4096,
+    too_long: Literal["fail", "drop", "shrink"] = "fail",
     lr: float | None = None,
     rank: int = 16,
 ) -> "Recipe":
@@ -38,6 +41,8 @@ def recipe(
         rank=rank,
         epochs=epochs,
         batch_size=batch_size,
+        microbatch_size=microbatch_size,
+        limits=line.Limits(max_tokens=max_tokens, too_long=too_long),
     )
     steps = line.densities(tuning, contrast=contrast, accuracy=baselines)
     return Recipe(
