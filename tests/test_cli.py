@@ -140,7 +140,13 @@ def test_other_ends(monkeypatch, capsys):
     assert cli.main(["run"]) == 1
     err = capsys.readouterr().err
     assert "Traceback" in err and "a defect" in err
+    full = OSError(28, "No space left on device", "runs/x")
+    monkeypatch.setattr(cli, "_command", raiser(full))
+    assert cli.main(["run"]) == 1
+    assert capsys.readouterr().err == "error: [Errno 28] No space left on device: 'runs/x'\n"
     monkeypatch.setenv("RESIDENCY_DEBUG", "1")
+    assert cli.main(["run"]) == 1
+    assert "Traceback" in capsys.readouterr().err
     monkeypatch.setattr(cli, "_command", raiser(UsageError("where")))
     assert cli.main(["run"]) == 2
     assert "Traceback" in capsys.readouterr().err

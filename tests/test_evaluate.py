@@ -452,6 +452,8 @@ def test_mean_over_data_sets() -> None:
     assert value.estimate == pytest.approx(0.6)
     assert value.high - value.estimate == pytest.approx(0.025)
     assert len(mean_rows([*rows, mean])) == 1
+    assert mean_rows([*rows, make_row("c", method="other")]) == []
+    assert len(mean_rows([*rows, make_row("c", method="other", task="caption")])) == 1
 
 
 def test_results_survive_the_file(tmp_path: Path) -> None:

@@ -57,6 +57,11 @@ def main(words: Sequence[str]) -> int:
         # The reader of a pipe left, as `head` does; what is left in the buffer has no reader.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # a full disk, a lost mount: not a defect of ours
+        if os.environ.get("RESIDENCY_DEBUG") == "1":
+            traceback.print_exc()
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
     except Exception:
         traceback.print_exc()
         return 1

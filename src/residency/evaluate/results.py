@@ -69,14 +69,21 @@ def mean_rows(rows: Sequence[Row]) -> list[Row]:
 
     The data sets weigh the same, as in VITask's Table 1. Their samples are independent, so the
     interval adds squared distances to the limits (method of variance estimates recovery, Zou &
-    Donner 2008). A metric enters when every data set of the group has it.
+    Donner 2008). A metric enters when every data set of the group has it. A method that lacks one of
+    the data sets that others have for the task gets no mean: it would compare unlike averages.
     """
     groups: dict[tuple[Any, ...], list[Row]] = {}
+    everything: dict[str, set[str]] = {}
     for row in rows:
         if row.dataset != MEAN:
             key = (row.method, row.variant, row.view, row.task, row.seed)
             groups.setdefault(key, []).append(row)
-    return [_mean(group) for group in groups.values() if len(group) > 1]
+            everything.setdefault(row.task, set()).add(row.dataset)
+    return [
+        _mean(group)
+        for group in groups.values()
+        if len(group) > 1 and {row.dataset for row in group} == everything[group[0].task]
+    ]
 
 
 def _mean(rows: Sequence[Row]) -> Row:
