@@ -78,6 +78,25 @@ def test_lora_comes_back_and_plain_peft_reads_it(family: str, tmp_path: Path) ->
     same(read(theirs), after)
 
 
+def test_an_adapter_of_nano_names_it_and_no_path(tmp_path: Path) -> None:
+    made = store.load("nano", device=CPU)
+    changed = train(made, {"language_model": LoRA(lr=1e-3, rank=2, alpha=4)})
+    folder = saved(made, tmp_path / "model", changed)
+    config = json.loads((folder / "adapter" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "nano"
+    for path in (folder / "adapter").iterdir():
+        assert str(store.NANO).encode() not in path.read_bytes(), path
+    same(read(store.load(str(folder / "adapter"), device=CPU)), read(made))
+
+
+def test_only_safetensors_are_read(base: Path, trained: Path) -> None:
+    adapter = trained / "adapter"
+    (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
+    refused(adapter, CheckpointError, "adapter_model.safetensors")
+    (base / "model.safetensors").rename(base / "pytorch_model.bin")
+    refused(base, CheckpointError)
+
+
 def test_a_continued_lora_stage_starts_from_the_adapter(family: str, tmp_path: Path) -> None:
     lora: dict[str, Train] = {"language_model": LoRA(lr=1e-3, rank=2, alpha=4)}
     made = models.backbone(family)

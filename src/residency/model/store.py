@@ -160,7 +160,9 @@ def config_of(model: str) -> Any:
     if not Path(where).exists() and not _HUB_ID.fullmatch(where):
         raise UsageError(f"No such model folder: {where!r}. {_MODELS}")
     try:
-        return AutoConfig.from_pretrained(where, local_files_only=Path(where).is_dir())
+        return AutoConfig.from_pretrained(
+            where, local_files_only=Path(where).is_dir(), trust_remote_code=False
+        )
     except (OSError, ValueError, KeyError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UsageError(f"Cannot open model {model!r}: {first} {_MODELS}") from error
@@ -176,7 +178,12 @@ def _load_base(model: str, device: torch.device, dtype: torch.dtype | None) -> B
     where = resolve(model)
     with _readable(Path(where)):
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
-            where, dtype=dtype, attn_implementation="sdpa", output_loading_info=True
+            where,
+            dtype=dtype,
+            attn_implementation="sdpa",
+            output_loading_info=True,
+            use_safetensors=True,  # never a pickle
+            trust_remote_code=False,
         )
         network, report = loaded
     absent = sorted(report["missing_keys"])
@@ -199,7 +206,7 @@ def _processor(where: str) -> Any:
     from transformers import AutoProcessor  # heavy
 
     with _readable(Path(where)):
-        processor = AutoProcessor.from_pretrained(where)
+        processor = AutoProcessor.from_pretrained(where, trust_remote_code=False)
         if not hasattr(processor, "image_processor") or not processor.chat_template:
             raise CheckpointError(
                 f"{where} has no complete processor: an image processor, a tokenizer and a chat "
@@ -224,7 +231,7 @@ def empty(model: str) -> Backbone:
     config = config_of(base)
     name, family = _family(base, config)
     with torch.device("meta"):
-        network = AutoModelForImageTextToText.from_config(config)
+        network = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
     network.tie_weights()
     backbone = Backbone(name, family, network, _processor(resolve(base)), base)
     folder = checkpoint_folder(model)
@@ -246,8 +253,12 @@ def save(backbone: Backbone, folder: Path, *, changed: set[str]) -> None:
     manifest is the business of whoever commits the folder.
     """
     if backbone.peft:
-        backbone.peft[0].peft_config["default"].base_model_name_or_path = resolve(backbone.base)
-        backbone.peft[0].save_pretrained(folder / "adapter")
+        wrapper = backbone.peft[0]
+        # By its name where it is nano: a path inside this installation would mean nothing elsewhere.
+        wrapper.peft_config["default"].base_model_name_or_path = backbone.base
+        # PEFT's own choice would look the base up on the network; embeddings are never adapted.
+        wrapper.save_pretrained(folder / "adapter", save_embedding_layers=False)
+        (folder / "adapter" / "README.md").unlink(missing_ok=True)  # an empty form, with a path
     parts = backbone.parts()
     tensors = {
         plain_name(name): p.detach().contiguous().cpu()
@@ -341,6 +352,8 @@ def restore(backbone: Backbone, folder: Path) -> None:
 def _load_adapter(backbone: Backbone, folder: Path) -> None:
     from peft import PeftModel, set_peft_model_state_dict  # heavy
 
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise CheckpointError(f"{folder} has no adapter_model.safetensors; no other kind is read.")
     if backbone.peft:
         state = load_file(folder / "adapter_model.safetensors")
         set_peft_model_state_dict(backbone.peft[0], state)
