@@ -9,14 +9,18 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from residency.data.mixture import stratified
 from residency.dataset import Dataset
 from residency.errors import CheckpointError, DataError, UsageError
 from residency.evaluate.experts import answers
 from residency.model.expert import Expert, Layout, layout
 from residency.model.trunk import build
+from residency.step import Workspace
 from residency.train import expert as training
 from residency.train.expert import Augment, augmented, fit, slice_loss
+from residency.train.expert_step import FitExpert, limited
 from residency.train.expert_table import tabulate
+from residency.train.journal import read_journal
 from residency.types import Picture, Sample
 
 STILL = Augment(shift=0.0, brightness=0.0, contrast=0.0)
@@ -573,6 +577,88 @@ def test_bad_samples_and_settings_are_named():
 def test_a_batch_of_one_left_over_still_trains():
     _, report = fitted([grey_levels("x", ("dark", "bright"), 9)], epochs=1)
     assert np.isfinite(report.epochs[0]["loss"])
+
+
+# --- the step ---------------------------------------------------------------------------------
+
+
+def workspace(out, *sets, limit=None):
+    opened = {dataset.name: dataset for dataset in sets}
+    return Workspace(out=out, base="", seed=3, limit=limit, command="test", _open=opened)
+
+
+def test_the_step_keeps_to_the_limit_and_tells_of_every_epoch(tmp_path, capsys):
+    sets = (grey_levels("x", ("dark", "bright"), 12), grey_levels("y", ("a", "b", "c"), 9))
+    space = workspace(tmp_path, *sets, limit=6)
+    step = FitExpert(name="expert", data=("x", "y"), epochs=2, batch_size=4)
+    said = step.plan(space)
+    assert said[0] == "x/train: 6 of 12 samples"
+    assert said[3] == "y/val: 6 of 9 samples"
+    assert said[-1] == "small, 5 outputs, 2 epochs of batches of 4, lr 0.001"
+    assert list(tmp_path.iterdir()) == []
+    facts = step.run(space)
+    assert [tuple(share.values()) for share in facts["samples"]] == [
+        ("x", "train", 6, 12), ("x", "val", 6, 12), ("y", "train", 6, 9), ("y", "val", 6, 9),
+    ]  # fmt: skip
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["expert 1/2", "expert 2/2"]
+    assert lines[1].endswith("  0 s left")
+    rows, unreadable = read_journal(tmp_path / "expert" / "journal.jsonl")
+    assert unreadable == 0
+    assert [row["loss"] for row in rows] == [row["loss"] for row in facts["report"]["epochs"]]
+    assert Expert.load(space.expert("expert")).layout.outputs == 5
+
+
+def test_the_limit_picks_what_a_mixture_picks():
+    data = grey_levels("x", ("dark", "mid", "bright"), 30)
+    cut, _ = limited([data], 10, seed=5)
+    picks = stratified(data.split("train"), 10, 5)
+    assert [s.id for s in cut[0].split("train")] == [f"x-train-{i}" for i in picks]
+    assert cut[0].split("test") is data.split("test")
+    assert limited([data], None, seed=5)[0][0].splits == data.splits
+    with pytest.raises(UsageError, match="limit=0"):
+        limited([data], 0, seed=5)
+
+
+def test_the_learning_rate_follows_the_source():
+    assert FitExpert(name="e", data=()).rate == 1e-3
+    assert FitExpert(name="e", data=(), source="timm:resnet18").rate == 5e-5
+    assert FitExpert(name="e", data=(), source="timm:resnet18", lr=0.1).rate == 0.1
+
+
+def test_a_source_is_opened_before_anything_trains(tmp_path):
+    data = grey_levels("x", ("dark", "bright"), 4)
+    space = workspace(tmp_path / "run", data)
+    tiny_vit(tmp_path / "vit")
+    for source, words in (
+        (str(tmp_path / "vit"), f"{tmp_path / 'vit'} (vit), 2 outputs"),
+        ("timm:test_resnet,pretrained", "timm:test_resnet,pretrained at 160 pixels, 2 outputs"),
+    ):
+        assert words in FitExpert(name="e", data=("x",), source=source).plan(space)[-1]
+    for source, message in (
+        ("smal", "No expert 'smal' on this machine"),
+        ("timm:resnet81", "timm has no model 'resnet81'"),
+        ("timm:test_resnet,trained", "Unknown option 'trained'"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            FitExpert(name="e", data=("x",), source=source).check(space)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": ()}, "no closed label set"),
+        ({"splits": {"train": (), "val": ()}}, "split 'train' of data set 'x' is empty"),
+        ({"splits": {}}, "no split 'train'"),
+    ],
+)
+def test_unfit_data_is_refused_before_anything_trains(change, message, tmp_path):
+    data = replace(grey_levels("x", ("dark", "bright"), 4), **change)
+    with pytest.raises(UsageError, match=message):
+        FitExpert(name="e", data=("x",)).check(workspace(tmp_path, data))
+    good = workspace(tmp_path, grey_levels("x", ("dark", "bright"), 4))
+    with pytest.raises(UsageError, match="epochs=0"):
+        FitExpert(name="e", data=("x",), epochs=0).check(good)
 
 
 # --- augmentation -----------------------------------------------------------------------------
