@@ -4,10 +4,10 @@ import json
 import shutil
 from pathlib import Path
 
-import models
 import pytest
 import torch
 
+import models
 from residency import cli
 from residency.evaluate.results import read_results
 from residency.model import store
@@ -83,13 +83,13 @@ def test_terms_of_both_stages_are_journaled(finished: Path) -> None:
 
 def test_page_opens_offline(finished: Path) -> None:
     text = (finished / "page" / "index.html").read_text()
-    assert "data:image/png;base64," in text and "http://" not in text.replace("http://www.w3.org", "")
+    assert "data:image/png;base64," in text and "http://" not in text.replace(
+        "http://www.w3.org", ""
+    )
     assert "Response ranking" in text
 
 
-def test_a_second_run_repeats_nothing(
-    finished: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_second_run_repeats_nothing(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (finished / "contrast" / "model" / "manifest.json").read_bytes()
     base = f"base={models.folder('qwen2_vl')}"
     assert run("run", "demo", base, f"data={DATA}", f"out={finished}", "epochs=1", *SHORT) == 0
