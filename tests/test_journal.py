@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,7 @@ def test_tensorboard_holds_the_same_numbers(tmp_path: Path) -> None:
     with Journal(tmp_path) as journal:
         journal.update(1, row(4.0))
         journal.update(2, row(2.0))
+    time.sleep(1.1)  # TensorBoard orders its files by the second in their names
     with Journal(tmp_path, resumed=1) as journal:
         journal.update(2, row(3.0))
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
