@@ -254,6 +254,16 @@ def test_an_edited_card_is_another_run(tmp_path, monkeypatch):
         execute(recipe(tmp_path / "run"))
 
 
+def test_what_cannot_work_is_refused_before_anything_runs(tmp_path, monkeypatch):
+    def check(self: Score, workspace: Workspace) -> None:
+        raise UsageError("no such split")
+
+    monkeypatch.setattr(Score, "check", check, raising=False)
+    with pytest.raises(UsageError, match="no such split"):
+        execute(recipe(tmp_path / "run"))
+    assert RUNS == [] and not (tmp_path / "run").exists()
+
+
 def test_impossible_lines_are_refused(tmp_path):
     with pytest.raises(UsageError, match="two steps 'x'"):
         recipe(tmp_path, Make(name="x"), Make(name="x"))

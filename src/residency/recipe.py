@@ -79,7 +79,8 @@ def execute(recipe: Recipe) -> list[Row]:
     base and the steps it needs) and the `summary.json` that it left then; else it runs again, and
     with it every step that needs it. A folder in which something was made with other settings is
     refused, not overwritten. Where several processes were launched, all of them train; the first
-    alone does everything else.
+    alone does everything else. Steps with a method `check` first say what cannot work, before the
+    folder is claimed and hours are spent.
 
     Raises:
         UsageError: the run folder belongs to other settings, or is no run.
@@ -89,6 +90,10 @@ def execute(recipe: Recipe) -> list[Row]:
     if int(os.environ.get("RANK", "0")):
         _follow(recipe, workspace, identities)
         return []
+    for step in recipe.steps:
+        check = getattr(step, "check", None)
+        if check and not _is_done(workspace.folder(step.name), identities[step.name], quiet=True):
+            check(workspace)
     _claim(recipe, workspace, identities)
     for number, step in enumerate(recipe.steps, 1):
         folder = workspace.folder(step.name)

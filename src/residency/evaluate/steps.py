@@ -63,6 +63,10 @@ class Evaluate:
         """The model, and the expert that is plugged in."""
         return (self.of, self.expert) if self.expert else (self.of,)
 
+    def check(self, workspace: Workspace) -> None:
+        """Refuse splits and limits that leave no sample."""
+        self.plan(workspace)
+
     def plan(self, workspace: Workspace) -> list[str]:
         """Samples, views and how answers are got."""
         lines = []

@@ -18,7 +18,7 @@ from residency.step import BASE, Workspace
 from residency.task import Wording
 from residency.train import checkpoint
 from residency.train.estimate import estimate
-from residency.train.trainable import lines, planned
+from residency.train.trainable import PartRow, lines, planned
 from residency.train.trainer import Outcome, Precision, Run
 from residency.train.values import Schedule, Train
 
@@ -51,15 +51,8 @@ class Stage:
 
     def plan(self, workspace: Workspace) -> list[str]:
         """Samples, parts, updates, and an estimate of time and memory on this machine."""
-        backbone = store.empty(workspace.base)
-        backbone.limits = self.limits
-        rows = planned(backbone, self.train)
-        self._refuse_impossible(workspace, backbone)
-        mixture = self._mixture(workspace, backbone.codec)
+        backbone, rows, mixture = self.check(workspace)
         views = self.objective.views
-        for kind, pool in (("negative", "negatives"), ("shuffled", "strangers")):
-            if any(view.image == kind for view in views):
-                getattr(mixture, pool).check()
         total = self.schedule.total(len(mixture))
         cost = estimate(backbone, mixture, rows, self.schedule, views)
         return [
@@ -71,6 +64,18 @@ class Stage:
             f"{self.objective!r} reads {', '.join(view.name for view in views)}",
             f"{total} updates of {self.schedule.batch_size} samples; {cost.describe()}",
         ]
+
+    def check(self, workspace: Workspace) -> tuple[Backbone, list[PartRow], Mixture]:
+        """Refuse what cannot work, from names and shapes alone; returns what it looked at."""
+        backbone = store.empty(workspace.base)
+        backbone.limits = self.limits
+        rows = planned(backbone, self.train)
+        self._refuse_impossible(workspace, backbone)
+        mixture = self._mixture(workspace, backbone.codec)
+        for kind, pool in (("negative", "negatives"), ("shuffled", "strangers")):
+            if any(view.image == kind for view in self.objective.views):
+                getattr(mixture, pool).check()
+        return backbone, rows, mixture
 
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
         """Train, or resume, and commit the model."""
