@@ -3,6 +3,7 @@
 import math
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from residency.recipe import Recipe
 from residency.step import Workspace
 from residency.task import Wording
 from residency.train.stage import Stage
+from residency.train.values import Full, LoRA
 
 DATA = "phantoms:smear:train=8:val=8:test=8"
 FAMILY = ("demo", "vanilla", "vanilla_vision", "vitask", "vitask_ablation")
@@ -45,6 +47,26 @@ def test_a_copy_of_nano_learns_at_its_rate(tmp_path: Path) -> None:
     assert other.language_model.lr == line.PAPER_LEARNING_RATE
     assert other.connector.lr == line.CONNECTOR_RATE
     assert tuning(lr=0.5, connector_lr=0.25).language_model.lr == 0.5
+
+
+def test_what_a_recipe_is_told_reaches_its_stages() -> None:
+    made = catalog.find("recipes", "vitask").recipe(
+        data=(DATA,), template="category", exemplar="patches", lr=0.5, connector_lr=0.25, rank=3
+    )
+    connect = next(step for step in made.steps if step.name == "connect")
+    assert connect.wording == Wording(template="category") and connect.exemplar == "patches"
+    assert connect.train["exemplar_connector"] == Full(lr=0.25)
+    assert connect.train["language_model"] == LoRA(lr=0.5, rank=3, alpha=6)
+
+
+def test_vanilla_recipes_differ_in_the_vision_encoder_alone() -> None:
+    plain, vision = (
+        list(catalog.find("recipes", name).recipe(data=(DATA,)).steps[1:])
+        for name in ("vanilla", "vanilla_vision")
+    )
+    rate = plain[0].train["language_model"].lr
+    train = {**plain[0].train, "vision_encoder": Full(lr=rate / 10)}
+    assert vision == [replace(plain[0], train=train), replace(plain[1], method="vanilla_vision")]
 
 
 @pytest.mark.parametrize("name", ["lr", "connector_lr"])

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from residency.catalog import suggest
@@ -42,14 +42,26 @@ class Tuning:
     base: str
     data: tuple[str, ...]
     lr: float | None
-    connector_lr: float | None
     rank: int
     epochs: float  # of each of VITask's two stages; baselines get the sum
     batch_size: int
+    connector_lr: float | None = None
     wording: Wording = PAPER
     exemplar: Exemplar = "cls"
     microbatch_size: int | None = None  # None: the largest divisor of the batch up to MICROBATCH
     limits: Limits = Limits()  # noqa: RUF009 - frozen
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Tuning":
+        """What a recipe's parameters say of tuning; parameters about other things are passed over.
+
+        Every field may be a parameter of its own name. `limits` is made of `max_tokens` and
+        `too_long`, `wording` of `template` where the recipe has it.
+        """
+        own = {field.name: settings[field.name] for field in fields(cls) if field.name in settings}
+        limits = Limits(max_tokens=settings["max_tokens"], too_long=settings["too_long"])
+        wording = Wording(template=settings.get("template", PAPER.template))
+        return cls(**own, limits=limits, wording=wording)
 
     def __post_init__(self) -> None:
         for name in ("lr", "connector_lr"):
@@ -164,6 +176,16 @@ def plain_test(
 def generalist_test(tuning: Tuning) -> Evaluate:
     """The untouched base."""
     return plain_test(tuning, BASE, "generalist")
+
+
+def vanilla(tuning: Tuning, method: str, *, vision: bool, generalist: bool) -> tuple[Step, ...]:
+    """Plain tuning, tested with blank and with shuffled images; `generalist` tests the base before."""
+    tested = plain_test(tuning, "vanilla", method)
+    return (
+        *((generalist_test(tuning),) if generalist else ()),
+        tuning.vanilla(vision=vision),
+        replace(tested, views=(PLAIN, BLANK, SHUFFLED)),
+    )
 
 
 def baselines(tuning: Tuning) -> tuple[Step, ...]:

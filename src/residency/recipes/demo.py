@@ -36,17 +36,7 @@ def recipe(
     from residency.evaluate.steps import Page
     from residency.recipe import Recipe
 
-    tuning = line.Tuning(
-        base=base,
-        data=data,
-        lr=lr,
-        connector_lr=connector_lr,
-        rank=rank,
-        epochs=epochs,
-        batch_size=batch_size,
-        microbatch_size=microbatch_size,
-        limits=line.Limits(max_tokens=max_tokens, too_long=too_long),
-    )
+    tuning = line.Tuning.of(settings)
     compared = ("expert_test", "generalist_test", "vanilla_test") if baselines else ()
     models = (("generalist", "base"), ("vanilla", "vanilla")) if baselines else ()
     steps = (

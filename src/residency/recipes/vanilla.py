@@ -28,33 +28,10 @@ def recipe(
     """
     settings = dict(locals())
     from residency import line
-    from residency.evaluate.steps import Evaluate
     from residency.recipe import Recipe
-    from residency.types import BLANK, PLAIN, SHUFFLED
 
-    tuning = line.Tuning(
-        base=base,
-        data=data,
-        lr=lr,
-        connector_lr=None,
-        rank=rank,
-        epochs=epochs,
-        batch_size=batch_size,
-        microbatch_size=microbatch_size,
-        limits=line.Limits(max_tokens=max_tokens, too_long=too_long),
-    )
-    steps = (
-        *((line.generalist_test(tuning),) if baselines else ()),
-        tuning.vanilla(),
-        Evaluate(
-            name="vanilla_test",
-            of="vanilla",
-            data=data,
-            method="vanilla",
-            views=(PLAIN, BLANK, SHUFFLED),
-            limits=tuning.limits,
-        ),
-    )
+    tuning = line.Tuning.of(settings)
+    steps = line.vanilla(tuning, "vanilla", vision=False, generalist=baselines)
     return Recipe(
         name="vanilla", base=base, out=out, seed=seed, limit=limit, settings=settings, steps=steps
     )

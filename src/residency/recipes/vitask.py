@@ -41,21 +41,8 @@ def recipe(
     settings = dict(locals())
     from residency import line
     from residency.recipe import Recipe
-    from residency.task import Wording
 
-    tuning = line.Tuning(
-        base=base,
-        data=data,
-        lr=lr,
-        connector_lr=connector_lr,
-        rank=rank,
-        epochs=epochs,
-        batch_size=batch_size,
-        microbatch_size=microbatch_size,
-        limits=line.Limits(max_tokens=max_tokens, too_long=too_long),
-        wording=Wording(template=template),
-        exemplar=exemplar,
-    )
+    tuning = line.Tuning.of(settings)
     steps = (
         line.fit(data, expert, expert_epochs),
         *(line.baselines(tuning) if baselines else ()),

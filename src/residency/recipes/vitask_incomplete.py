@@ -37,17 +37,7 @@ def recipe(
     from residency.recipe import Recipe
     from residency.step import Step
 
-    tuning = line.Tuning(
-        base=base,
-        data=data,
-        lr=lr,
-        connector_lr=connector_lr,
-        rank=rank,
-        epochs=epochs,
-        batch_size=batch_size,
-        microbatch_size=microbatch_size,
-        limits=line.Limits(max_tokens=max_tokens, too_long=too_long),
-    )
+    tuning = line.Tuning.of(settings)
     steps = line.incomplete(tuning, align=align, contrast=contrast, complete=baselines)
     first: tuple[Step, ...] = (line.fit(data, expert, expert_epochs),)
     if baselines:

@@ -40,17 +40,7 @@ def recipe(
     from residency import line
     from residency.recipe import Recipe
 
-    tuning = line.Tuning(
-        base=base,
-        data=data,
-        lr=lr,
-        connector_lr=connector_lr,
-        rank=rank,
-        epochs=epochs,
-        batch_size=batch_size,
-        microbatch_size=microbatch_size,
-        limits=line.Limits(max_tokens=max_tokens, too_long=too_long),
-    )
+    tuning = line.Tuning.of(settings)
     steps = (
         line.fit(data, expert, expert_epochs),
         *((tuning.vanilla(),) if baselines else ()),

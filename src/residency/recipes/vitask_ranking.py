@@ -33,17 +33,7 @@ def recipe(
     from residency import line
     from residency.recipe import Recipe
 
-    tuning = line.Tuning(
-        base=base,
-        data=data,
-        lr=lr,
-        connector_lr=None,
-        rank=rank,
-        epochs=epochs,
-        batch_size=batch_size,
-        microbatch_size=microbatch_size,
-        limits=line.Limits(max_tokens=max_tokens, too_long=too_long),
-    )
+    tuning = line.Tuning.of(settings)
     steps = line.densities(tuning, contrast=contrast, accuracy=baselines)
     return Recipe(
         name="vitask_ranking",
