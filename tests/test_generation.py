@@ -100,7 +100,7 @@ def test_a_response_ends_at_any_stop_token(backbone: Backbone) -> None:
 
 def greedy_ids(backbone: Backbone, reading: Reading, n: int) -> list[int]:
     """Greedy decoding without a cache: one full read per token."""
-    prompt = backbone.collate([reading], [PLAIN], targets=False)
+    prompt = backbone.collate([reading], [PLAIN], "prompts")
     made: list[int] = []
     with torch.no_grad():
         images = backbone.see(prompt)

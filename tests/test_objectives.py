@@ -79,6 +79,23 @@ def test_eq2_is_the_same_under_the_exemplar(logits, targets):
         assert got[EXEMPLAR] is not None and got[PLAIN] is None
 
 
+def test_balance_counts_samples_instead_of_tokens(
+    logits: dict[View, Tensor], targets: Targets
+) -> None:
+    by_token = Likelihood()(logits, targets)["nll"]
+    by_sample = Likelihood(balance=1.0)(logits, targets)["nll"]
+    assert by_sample.sum().item() == pytest.approx(
+        by_token[:3].mean().item() + by_token[3:].mean().item()
+    )
+    between = Likelihood(balance=0.5)(logits, targets)["nll"]
+    assert between.tolist() == pytest.approx((by_token * by_sample).sqrt().tolist())
+
+
+def test_balance_outside_its_range_is_refused() -> None:
+    with pytest.raises(UsageError, match="balance=2"):
+        Likelihood(balance=2.0)
+
+
 def test_eq3_is_kl_of_plain_from_exemplar_and_teaches_the_student_only(logits, targets):
     terms = only("align")(logits, targets)
     p, q = probabilities(logits[PLAIN]), probabilities(logits[EXEMPLAR])

@@ -193,7 +193,7 @@ def test_responses_that_are_missing_are_refused(backbone: Backbone) -> None:
 def test_a_prompt_ends_where_the_last_response_begins(backbone: Backbone) -> None:
     pictures = (models.picture(0), models.picture(1))
     reading = Reading(sample=models.sample("a", *pictures), conversation=TWO_TURNS)
-    batch = backbone.collate([reading], [PLAIN], targets=False)
+    batch = backbone.collate([reading], [PLAIN], "prompts")
     written = batch.prompts[PLAIN].tokens[0].tolist()
     chat = messages(TWO_TURNS[:-1], [p.load() for p in pictures])
     theirs = backbone.processor.apply_chat_template(
@@ -215,7 +215,7 @@ def test_a_prompt_does_not_look_at_the_response(backbone: Backbone) -> None:
         (Turn("assistant", ("yes",), learn=True), Turn("user", (ImagePart(1), "Sure?"))),
     ):
         reading = Reading(sample=models.sample("a", *pictures), conversation=ask + answer)
-        prompt = backbone.collate([reading], [PLAIN], targets=False).prompts[PLAIN]
+        prompt = backbone.collate([reading], [PLAIN], "prompts").prompts[PLAIN]
         assert prompt.images == (0,)
         rows.append(prompt.tokens[0].tolist())
     assert rows[0] == rows[1] == rows[2]

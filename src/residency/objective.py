@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -32,9 +33,14 @@ class Objective(Protocol):
         ...
 
 
+def wide(logits: Float[Tensor, "r v"]) -> Float[Tensor, "r v"]:
+    """The logits in float32, or as they are where that is more."""
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
 def nll(logits: Float[Tensor, "r v"], tokens: Int[Tensor, " r"]) -> Float[Tensor, " r"]:
-    """Negative log-likelihood of each response token, in float32."""
-    return F.cross_entropy(logits.float(), tokens, reduction="none")
+    """Negative log-likelihood of each response token, in float32 or wider."""
+    return F.cross_entropy(wide(logits), tokens, reduction="none")
 
 
 def kl(
@@ -44,12 +50,13 @@ def kl(
     detach: bool = True,
     temperature: float = 1.0,
 ) -> Float[Tensor, " r"]:
-    """KL(student || teacher) of each response token over the full vocabulary, in float32.
+    """KL(student || teacher) of each response token over the full vocabulary, in float32 or
+    wider.
 
     With `detach` gradients reach the student only (VITask's RDA; without it, RDA*). `temperature`
     divides both logits; no squared factor is applied.
     """
     teacher = teacher.detach() if detach else teacher
-    p = (student.float() / temperature).log_softmax(-1)
-    q = (teacher.float() / temperature).log_softmax(-1)
+    p = (wide(student) / temperature).log_softmax(-1)
+    q = (wide(teacher) / temperature).log_softmax(-1)
     return (p.exp() * (p - q)).sum(-1)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -83,7 +83,7 @@ class Sample:
     order, empty for open questions. `group` is the patient (or whatever must stay on one side of a
     split and is resampled as one); empty means the sample stands alone. `modality` is the name of
     the imaging modality in the sample's language. `also` holds further samples about the same images,
-    which training asks in later turns of the same conversation; evaluation asks the first alone.
+    which training asks beside it, each in a conversation of its own; evaluation asks the first alone.
     """
 
     id: str
@@ -195,6 +195,26 @@ class Prompt:
     exemplars: tuple[int, ...]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tree:
+    """All views of a batch with every shared beginning written once: right-padded rows, a tree each.
+
+    `mask` is True where a token may look: at itself and along its path to the root. `states` are the
+    flat places in `[b, t]` whose hidden states predict something, `reads` which of them predicts each
+    response token under each view. `images` and `exemplars` are those of `Prompt`. `unshared` is how
+    many tokens separate rows would have had.
+    """
+
+    tokens: Int[Tensor, "b t"]
+    mask: Bool[Tensor, "b 1 t t"]
+    positions: Int[Tensor, "p b t"]
+    states: Int[Tensor, " s"]
+    reads: Mapping[View, Int[Tensor, " r"]]
+    images: tuple[int, ...]
+    exemplars: tuple[int, ...]
+    unshared: int
+
+
 @dataclass(frozen=True, slots=True)
 class Targets:
     """What every view of a batch must predict, in reading order.
@@ -212,6 +232,7 @@ class Targets:
 class Batch:
     """The same responses, read under every view that the objective asked for.
 
+    Either `prompts` holds the rows of each view, or `tree` holds all of them at once.
     `pixels` are the processor's tensors for the distinct images of the batch (empty when no view
     shows one); `expert_pixels` are the distinct images that fill an exemplar slot, as the expert
     sees them. `dropped` and `shrunk` name the samples that the length policy touched.
@@ -221,6 +242,7 @@ class Batch:
     targets: Targets
     pixels: Mapping[str, Tensor]
     expert_pixels: Float[Tensor, "m 3 h w"] | None = None
+    tree: Tree | None = None
     dropped: tuple[str, ...] = ()
     shrunk: tuple[str, ...] = ()
 
@@ -230,7 +252,8 @@ class Prediction:
     """What a model said about a sample under a view, and what was understood.
 
     `answer` is None when the text could not be parsed; `scores` holds the summed log-likelihood of
-    every option where likelihood scoring was used.
+    every option where likelihood scoring was used; `facts` are JSON values that metrics need of the
+    sample (`residency.metric.facts`).
     """
 
     sample: str
@@ -243,3 +266,4 @@ class Prediction:
     unit: str
     finish: Literal["stop", "length", "scored"] = "stop"
     scores: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """Several data sets as one numbered sequence of readings, and the order in which they are seen."""
 
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -109,29 +109,38 @@ class Mixture:
         Raises:
             DataError: a view needs another sample and none fits; a volume without images.
         """
+        wanted = {view.image for view in views}
+        return self.facing(
+            self.readings(index)[0],
+            negative=self.negatives.draw(index, rng_seed, epoch) if "negative" in wanted else None,
+            shuffled=self.strangers.draw(index, rng_seed, epoch) if "shuffled" in wanted else None,
+        )
+
+    def readings(self, index: int) -> list[Reading]:
+        """A sample and each further question about its images, every one a conversation of its own.
+
+        Raises:
+            DataError: a volume without images.
+        """
         sample = self.sample(index)
         if sample.volume is not None and not sample.images:
             raise DataError(
                 f"Sample {sample.id!r} is a volume without images: choose slices of it first."
             )
-        wanted = {view.image for view in views}
         images = tuple(ImagePart(number) for number in range(len(sample.images)))
-        negative = shuffled = None
-        if "negative" in wanted:
-            negative = self.sample(self.negatives.draw(index, rng_seed, epoch))
-        if "shuffled" in wanted:
-            shuffled = self.sample(self.strangers.draw(index, rng_seed, epoch))
-        return Reading(
-            sample=sample,
-            conversation=tuple(
-                turn
-                for number, one in enumerate((sample, *sample.also))
-                for turn in self._turns(one, images if number == 0 else ())
-            ),
-            negative=negative,
-            negative_response=() if negative is None else self.response(negative),
-            shuffled=shuffled,
-        )
+        return [
+            Reading(sample=one, conversation=self._turns(one, images))
+            for one in (sample, *(replace(more, images=sample.images) for more in sample.also))
+        ]
+
+    def facing(self, reading: Reading, *, negative: int | None, shuffled: int | None) -> Reading:
+        """The reading with the samples of those indices as its negative and its shuffled sample."""
+        if negative is not None:
+            other = self.sample(negative)
+            reading = replace(reading, negative=other, negative_response=self.response(other))
+        if shuffled is not None:
+            reading = replace(reading, shuffled=self.sample(shuffled))
+        return reading
 
     def _turns(self, sample: Sample, images: tuple[ImagePart, ...]) -> tuple[Turn, Turn]:
         return (

@@ -1,6 +1,6 @@
 """Which sample may stand in for which: negatives for contrastive tuning, and random strangers."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -98,6 +98,24 @@ class Negatives:
         if place >= self._response_start[own]:
             place += int(self._response_size[own])
         return int(self._order[place])
+
+    def near(self, index: int, company: Sequence[int], seed: int, epoch: int = 0) -> int:
+        """A negative from `company`, whose images are read anyway; `draw` where it has none.
+
+        Uniform over the candidates in `company`, fixed by (company, seed, epoch, index).
+
+        Raises:
+            DataError: the sample has no negative anywhere.
+        """
+        fits = [
+            other
+            for other in company
+            if self._group[other] == self._group[index]
+            and self._response[other] != self._response[index]
+        ]
+        return (
+            fits[uniform(len(fits), seed, epoch, index)] if fits else self.draw(index, seed, epoch)
+        )
 
     def _lacking(self, index: int, others: int) -> DataError:
         more = f" (nor have {others} more)" if others else ""

@@ -29,7 +29,7 @@ SKILLS = ("open", "yes_no", "mcq", "choose", "describe", "box", "point")
 SIZES = {"train": 400_000, "val": 1_000, "test": 4_000}
 _SEEDS = {"train": 1, "val": 2, "test": 3}
 _TRAIN_WEIGHTS = {
-    "open": 20, "yes_no": 15, "mcq": 15, "choose": 15, "describe": 8, "box": 16, "point": 11,
+    "open": 18, "yes_no": 20, "mcq": 17, "choose": 15, "describe": 6, "box": 13, "point": 11,
 }  # fmt: skip
 _TASKS = {"open": "vqa", "yes_no": "vqa", "choose": "vqa", "describe": "caption"} | {
     "mcq": "mcq", "box": "detection", "point": "landmark",
@@ -77,8 +77,8 @@ def recognises(path: Path) -> bool:
 def load(where: str) -> Dataset:
     """Open the world; `where` names skills joined by `+`, '' means all of them.
 
-    `SKILLS:N`, or `:N` for all skills, asks about each training picture up to N times, in one
-    conversation.
+    `SKILLS:N`, or `:N` for all skills, asks about each training picture up to N times, each time in
+    a conversation of its own.
 
     Raises:
         UsageError: a skill that does not exist, or a number of rounds that is none.
@@ -162,7 +162,7 @@ def texts(count: int) -> Iterator[str]:
 
 
 def _with_rounds(rng: Random, first: Sample, skills: tuple[str, ...], rounds: int) -> Sample:
-    """The sample with more questions about its picture; descriptions, which tell all, come last."""
+    """The sample with more questions about its picture."""
     render_scene = first.images[0].load
     scene: Scene = render_scene.args[0]  # type: ignore[attr-defined]
     asked = [first]
@@ -171,8 +171,7 @@ def _with_rounds(rng: Random, first: Sample, skills: tuple[str, ...], rounds: in
         more = _sample(rng, f"{first.id}/{number}", skill, first.language, scene)
         if more and more.question not in {sample.question for sample in asked}:
             asked.append(replace(more, images=first.images))
-    asked.sort(key=lambda sample: sample.task == "caption")
-    return replace(asked[0], id=first.id, also=tuple(asked[1:]))
+    return replace(first, also=tuple(asked[1:]))
 
 
 @overload

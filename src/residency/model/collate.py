@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -13,9 +14,12 @@ from residency.backbone import Family, ImageLayout
 from residency.errors import DataError
 from residency.model.expert import Expert
 from residency.model.rows import Composer, Row, Slots
+from residency.model.trees import Path, grow
 from residency.types import Batch, Picture, Prompt, Reading, Targets, View
 
 BLANK_GREY = (128, 128, 128)  # the blank image keeps the size of the image it stands for
+# Rows of their own for each view, one tree for all that begins alike, or rows without the responses.
+Form = Literal["rows", "trees", "prompts"]
 _LEAST_START = 512 * 512  # processors enlarge small images, so shrinking starts no lower
 
 
@@ -119,7 +123,7 @@ class Collator:
         self._composer, self._expert, self._limits = composer, expert, limits
 
     def __call__(
-        self, readings: Sequence[Reading], slots: Mapping[View, Slots], *, targets: bool
+        self, readings: Sequence[Reading], slots: Mapping[View, Slots], form: Form
     ) -> Batch:
         """See `Backbone.collate`; `slots` says how wide the slots of each view are."""
         album = Album(self._composer.family, self._composer.processor)
@@ -129,17 +133,18 @@ class Collator:
             drafts.append(_Draft(r, shown))
         album.prepare()
         for draft in drafts:
-            self._write(draft, album.layouts, slots, targets)
-        kept = [draft for draft in drafts if self._fits(draft, album, slots, targets)]
+            self._write(draft, album.layouts, slots, form)
+        kept = [draft for draft in drafts if self._fits(draft, album, slots, form)]
         if album.budgets or len(kept) < len(drafts):
             album.keep(key for draft in kept for key in draft.keys)
             album.prepare()
             for draft in kept:
-                self._write(draft, album.layouts, slots, targets)
+                self._write(draft, album.layouts, slots, form)
         return self._batch(
             kept,
             album,
-            list(slots),
+            slots,
+            form,
             dropped=tuple(d.reading.sample.id for d in drafts if d not in kept),
             shrunk=tuple(d.reading.sample.id for d in kept if d.keys & album.budgets.keys()),
         )
@@ -149,20 +154,18 @@ class Collator:
         draft: _Draft,
         layouts: Mapping[str, ImageLayout],
         slots: Mapping[View, Slots],
-        targets: bool,
+        form: Form,
     ) -> None:
         for view, keys in draft.shown.items():
             of = [layouts[key] for key in keys]
             try:
                 draft.rows[view] = self._composer.row(
-                    draft.reading.conversation, of, slots[view], answer=targets
+                    draft.reading.conversation, of, slots[view], answer=form != "prompts"
                 )
             except DataError as error:
                 raise DataError(f"Sample {draft.reading.sample.id!r}: {error}") from error
 
-    def _fits(
-        self, draft: _Draft, album: Album, slots: Mapping[View, Slots], targets: bool
-    ) -> bool:
+    def _fits(self, draft: _Draft, album: Album, slots: Mapping[View, Slots], form: Form) -> bool:
         """Apply the length policy to one sample; False where it is dropped."""
         limit = self._limits
         if draft.longest <= limit.max_tokens:
@@ -180,7 +183,7 @@ class Collator:
             area //= 2
             for key in keys:  # an image that another sample shrank further stays so
                 album.budgets[key] = min(area, album.budgets.get(key, area))
-            self._write(draft, album.processed(keys)[1], slots, targets)
+            self._write(draft, album.processed(keys)[1], slots, form)
             if draft.longest <= limit.max_tokens:
                 return True
         raise DataError(
@@ -192,7 +195,8 @@ class Collator:
         self,
         drafts: Sequence[_Draft],
         album: Album,
-        views: Sequence[View],
+        slots: Mapping[View, Slots],
+        form: Form,
         *,
         dropped: tuple[str, ...],
         shrunk: tuple[str, ...],
@@ -201,16 +205,26 @@ class Collator:
         pixels = album.pixels if any(row.spans for row in rows) else {}
         number = {key: n for n, key in enumerate(album.images)}
         keys = sorted(
-            {d.shown[v][k] for d in drafts for v in views for k in d.rows[v].exemplars},
+            {d.shown[v][k] for d in drafts for v in slots for k in d.rows[v].exemplars},
             key=number.__getitem__,
         )
         expert_pixels = None
         if keys and self._expert is not None:
             expert_pixels = self._expert.pixels([album.images[key] for key in keys])
         place = {key: n for n, key in enumerate(keys)}
+        prompts, tree = {}, None
+        if form == "trees":
+            paths = [
+                {view: self._path(d, view, slots[view], number, place) for view in slots}
+                for d in drafts
+            ]
+            tree = grow(paths, list(slots))
+        else:
+            prompts = {view: self._prompt(drafts, view, number, place) for view in slots}
         return Batch(
-            prompts={v: self._prompt(drafts, v, number, place) for v in views},
-            targets=self._targets(drafts, views[0]),
+            prompts=prompts,
+            tree=tree,
+            targets=self._targets(drafts, next(iter(slots))),
             pixels=pixels,
             expert_pixels=expert_pixels,
             dropped=dropped,
@@ -251,6 +265,35 @@ class Collator:
             exemplars=tuple(
                 place[keys[k]] for keys, row in zip(shown, rows, strict=True) for k in row.exemplars
             ),
+        )
+
+    def _path(
+        self,
+        draft: _Draft,
+        view: View,
+        slots: Slots,
+        number: Mapping[str, int],
+        place: Mapping[str, int],
+    ) -> Path:
+        row, keys = draft.rows[view], draft.shown[view]
+        tokens = np.array(row.tokens)
+        symbols = tokens.copy()
+        images = [(at, number[keys[k]]) for at, _, k in row.spans]
+        for (at, image), (_, layout, _) in zip(images, row.spans, strict=True):
+            symbols[at : at + layout.tokens] = -1 - 2 * image
+        starts = np.flatnonzero(tokens == self._composer.exemplar_id)[:: slots.exemplar or 1]
+        exemplars = [(int(at), place[keys[k]]) for at, k in zip(starts, row.exemplars, strict=True)]
+        for at, exemplar in exemplars:
+            symbols[at : at + slots.exemplar] = -2 - 2 * exemplar
+        return Path(
+            tokens=tokens,
+            symbols=symbols,
+            positions=self._composer.family.positions(
+                len(tokens), [(at, span) for at, span, _ in row.spans]
+            ),
+            images=images,
+            exemplars=exemplars,
+            learned=np.flatnonzero(row.learned),
         )
 
     def _targets(self, drafts: Sequence[_Draft], view: View) -> Targets:

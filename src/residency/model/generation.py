@@ -20,7 +20,7 @@ def _prefill(
     backbone: Backbone, readings: Sequence[Reading], view: View
 ) -> tuple[Prompt, Any, Float[Tensor, "b d"], Int[Tensor, " b"]]:
     """Read the prompts once: the cache, the last hidden state of each row, its next position."""
-    batch = to_device(backbone.collate(readings, [view], targets=False), backbone.device)
+    batch = to_device(backbone.collate(readings, [view], "prompts"), backbone.device)
     if batch.dropped:
         names = ", ".join(batch.dropped[:3])
         raise DataError(

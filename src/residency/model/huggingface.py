@@ -10,12 +10,12 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from residency.backbone import PARTS, Family
 from residency.errors import UsageError
-from residency.model.collate import Collator
+from residency.model.collate import Collator, Form
 from residency.model.collate import Limits as Limits
 from residency.model.expert import Expert
 from residency.model.rows import Composer, Slots
 from residency.model.slots import ExemplarConnector, ProxyInstruction, fill
-from residency.types import Batch, Prompt, Reading, Targets, View
+from residency.types import Batch, Prompt, Reading, Targets, Tree, View
 
 Exemplar = Literal["cls", "patches", "replace"]
 
@@ -110,11 +110,12 @@ class Backbone(nn.Module):
         return parts
 
     def collate(
-        self, readings: Sequence[Reading], views: Sequence[View], *, targets: bool = True
+        self, readings: Sequence[Reading], views: Sequence[View], form: Form = "rows"
     ) -> Batch:
         """Write every reading under every view, each distinct image preprocessed once.
 
-        With `targets=False` rows end where the last learned turn begins: prompts to answer, whose
+        `trees` write what rows share once, over views and samples; `rows` write every view by
+        itself; `prompts` are rows that end where the last learned turn begins, to be answered:
         responses are not looked at.
 
         Raises:
@@ -123,7 +124,16 @@ class Backbone(nn.Module):
             UsageError: a view needs an expert or a proxy instruction that the model lacks.
         """
         collator = Collator(self.composer, self.expert, self.limits)
-        return collator(readings, {view: self._slots(view) for view in views}, targets=targets)
+        return collator(readings, {view: self._slots(view) for view in views}, form)
+
+    @property
+    def separate(self) -> str:
+        """Why views must be read as rows of their own instead of trees; empty where they need not."""
+        kinds = getattr(self.model.config.get_text_config(), "layer_types", None) or ()
+        odd = sorted(set(kinds) - {"full_attention"})
+        if odd:
+            return f"the language model has layers of {', '.join(odd)}"
+        return ""
 
     def _slots(self, view: View) -> Slots:
         exemplar = proxy = 0
@@ -156,6 +166,12 @@ class Backbone(nn.Module):
         """
         images = self.see(batch)
         exemplars = self.exemplify(batch)
+        if batch.tree is not None:
+            tree = batch.tree
+            embeddings = self.embed(tree, images, exemplars)
+            hidden = self.decode(embeddings, tree.mask, tree.positions)[0].flatten(0, 1)
+            shared = self.head(hidden[tree.states])
+            return {view: shared[at] for view, at in tree.reads.items()}
         logits = {}
         for view, prompt in batch.prompts.items():
             embeddings = self.embed(prompt, images, exemplars)
@@ -181,7 +197,7 @@ class Backbone(nn.Module):
 
     def embed(
         self,
-        prompt: Prompt,
+        prompt: Prompt | Tree,
         images: Sequence[Float[Tensor, "_ d"]],
         exemplars: Float[Tensor, "m k d"] | None,
     ) -> Float[Tensor, "b t d"]:
@@ -242,7 +258,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
         )
         for view, p in batch.prompts.items()
     }
-    t = batch.targets
+    t, tree = batch.targets, batch.tree
     return Batch(
         prompts=prompts,
         targets=Targets(
@@ -250,6 +266,17 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
         ),
         pixels={name: tensor.to(**move) for name, tensor in batch.pixels.items()},
         expert_pixels=None if batch.expert_pixels is None else batch.expert_pixels.to(**move),
+        tree=tree
+        and Tree(
+            tokens=tree.tokens.to(**move),
+            mask=tree.mask.to(**move),
+            positions=tree.positions.to(**move),
+            states=tree.states.to(**move),
+            reads={view: at.to(**move) for view, at in tree.reads.items()},
+            images=tree.images,
+            exemplars=tree.exemplars,
+            unshared=tree.unshared,
+        ),
         dropped=batch.dropped,
         shrunk=batch.shrunk,
     )

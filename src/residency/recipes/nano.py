@@ -9,24 +9,25 @@ if TYPE_CHECKING:
 def recipe(
     *,
     base: str = "scratch",
-    data: str = "general::3",
+    data: str = "general",
     out: str = "runs/nano",
     seed: int = 0,
     limit: int | None = None,
     baselines: bool = True,
-    sight: int = 500,
-    updates: int = 2000,
-    batch_size: int = 16,
+    sight: int = 2000,
+    updates: int = 6000,
+    batch_size: int = 32,
     lr: float = 1.5e-3,
     vision_lr: float = 1e-4,
+    balance: float = 0.5,
 ) -> "Recipe":
     """Build tokenizer and weights, teach the eyes, train every part, write the model card.
 
     Trained in one go, the language model learns to answer without looking and never starts to (see
     docs/results.md). So `sight` updates teach vision encoder and connector dense labels first, as
-    the towers of real generalists are trained first. `general::3` then asks up to three questions
-    about each picture, in one conversation. `baselines` adds the blank-image score to every skill of
-    the card. Sizes, rates and lengths are ours. `<out>/card/nano` is what the package ships.
+    the towers of real generalists are trained first. `balance` keeps the thirty tokens of a box from
+    drowning the one of a yes. `baselines` adds the blank-image score to every
+    skill of the card. Sizes, rates and lengths are ours. `<out>/card/nano` is what the package ships.
     """
     settings = dict(locals())
     from residency.evaluate.skills import Skills
@@ -40,7 +41,6 @@ def recipe(
     schedule = Schedule(
         updates=updates,
         batch_size=batch_size,
-        microbatch_size=batch_size,
         warmup=0.03,
         weight_decay=0.05,
     )
@@ -51,7 +51,7 @@ def recipe(
             name="learn",
             after="see",
             data=(data,),
-            objective=Likelihood(),
+            objective=Likelihood(balance=balance),
             train={
                 "vision_encoder": Full(lr=vision_lr),
                 "connector": Full(lr=vision_lr),

@@ -62,8 +62,9 @@ def estimate(
 
     A forward pass takes 2 FLOPs per weight and token. The backward pass takes as many again for
     the inputs, where something before or in the part trains, and for the weights, where they train
-    in full. The vision encoder runs once per distinct image, the language model once per view, its
-    head at response tokens only. `backbone` may be on the meta device.
+    in full. The vision encoder runs once per distinct image, the head at response tokens only. The
+    language model is counted once per view: an upper bound, because trees share what views share.
+    `backbone` may be on the meta device.
     """
     row = _measure(backbone, mixture)
     per_sample = _flops(backbone, rows, row, views)

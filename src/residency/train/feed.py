@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from residency.data.mixture import Mixture, Sampler
+from residency.errors import DataError
+from residency.model.collate import Form
 from residency.model.huggingface import Backbone
 from residency.types import Batch, Reading, View
 
@@ -14,14 +16,16 @@ class Work(NamedTuple):
 
     Every microbatch of `batches` has a response token. `filler` is run with weight zero while other
     processes have more microbatches: all of them must take part in every pass of a wrapped module.
-    It is None only where no process has anything, and where there is one process. `position` is the
-    sampler's state after the update.
+    It is None only where no process has anything, and where there is one process. `outside` counts
+    negatives whose images are no one's own in their microbatch. `position` is the sampler's state
+    after the update.
     """
 
     batches: list[Batch]
     filler: Batch | None
     dropped: int
     shrunk: int
+    outside: int
     position: dict[str, int]
 
     @property
@@ -32,7 +36,10 @@ class Work(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Feed:
-    """Endless updates over a mixture. The order of samples does not depend on `world`."""
+    """Endless updates over a mixture. The order of samples does not depend on `world`.
+
+    All questions about an image go into one microbatch, and so do its readers: `size` counts images.
+    """
 
     backbone: Backbone
     mixture: Mixture
@@ -50,12 +57,13 @@ class Feed:
                 yield self._work(indices, position, epoch)
 
     def _work(self, indices: Sequence[int], position: dict[str, int], epoch: int) -> Work:
-        own = [self._reading(index, epoch) for index in indices[self.rank :: self.world]]
-        own.sort(key=_letters)  # rows of like length share a microbatch
-        made = [
-            self.backbone.collate(own[k : k + self.size], self.views)
-            for k in range(0, len(own), self.size)
-        ]
+        own = [(i, self.mixture.readings(i)) for i in indices[self.rank :: self.world]]
+        own.sort(key=lambda entry: self._likeness(entry[1]))
+        made, outside = [], 0
+        for k in range(0, len(own), self.size):
+            readings, strays = self._facing(own[k : k + self.size], epoch)
+            made.append(self.backbone.collate(readings, self.views, self._form))
+            outside += strays
         batches = [batch for batch in made if len(batch.targets.tokens)]
         filler = None
         if self.world > 1:
@@ -65,16 +73,52 @@ class Feed:
             filler=filler,
             dropped=sum(len(batch.dropped) for batch in made),
             shrunk=sum(len(batch.shrunk) for batch in made),
+            outside=outside,
             position=position,
         )
 
-    def _reading(self, index: int, epoch: int) -> Reading:
-        return self.mixture.reading(index, self.seed, epoch=epoch, views=self.views)
+    @property
+    def _form(self) -> Form:
+        return "rows" if self.backbone.separate else "trees"
+
+    def _facing(
+        self, some: Sequence[tuple[int, list[Reading]]], epoch: int
+    ) -> tuple[list[Reading], int]:
+        """The readings of a microbatch with the other samples that the views look at.
+
+        Negatives come from the microbatch where it has one: their images are read anyway.
+        """
+        company = [index for index, _ in some]
+        shown = {view.image for view in self.views}
+        readings: list[Reading] = []
+        outside = 0
+        for index, of in some:
+            negative = shuffled = None
+            if "negative" in shown:
+                if len(of) > 1:
+                    raise DataError(
+                        f"Sample {of[0].sample.id!r} has several questions about its image; "
+                        "contrastive tuning needs one. Use contrast=0, or one question per image."
+                    )
+                negative = self.mixture.negatives.near(index, company, self.seed, epoch)
+                outside += negative not in company
+            if "shuffled" in shown:
+                shuffled = self.mixture.strangers.draw(index, self.seed, epoch)
+            readings += [
+                self.mixture.facing(reading, negative=negative, shuffled=shuffled) for reading in of
+            ]
+        return readings, outside
+
+    def _likeness(self, readings: Sequence[Reading]) -> tuple[str, int]:
+        """Rows of like length share a microbatch; where there are negatives, those of one data set."""
+        contrasts = any(view.image == "negative" for view in self.views)
+        return readings[0].sample.dataset if contrasts else "", sum(map(_letters, readings))
 
     def _borrowed(self, indices: Sequence[int], epoch: int) -> Batch | None:
         """The first sample of the global batch that the length policy keeps."""
         for index in indices:
-            batch = self.backbone.collate([self._reading(index, epoch)], self.views)
+            readings, _ = self._facing([(index, self.mixture.readings(index))], epoch)
+            batch = self.backbone.collate(readings, self.views, self._form)
             if len(batch.targets.tokens):
                 return batch
         return None

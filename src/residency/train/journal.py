@@ -222,7 +222,8 @@ def summary(row: Row) -> str:
     words = [f"loss {row['loss']:.3f}"] if "loss" in row else []
     words += [f"{name} {value:.3f}" for name, value in terms.items()] if len(terms) > 1 else []
     words += [f"data wait {row['data_wait']:.0%}"] if "data_wait" in row else []
-    words += [f"{key} {row[key]}" for key in ("dropped", "shrunk") if row.get(key)]
+    counted = ("dropped", "shrunk", "negatives_outside")
+    words += [f"{key.replace('_', ' ')} {row[key]}" for key in counted if row.get(key)]
     return "  ".join(words)
 
 

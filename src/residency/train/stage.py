@@ -62,6 +62,9 @@ class Stage:
             ),
             *lines(rows),
             f"{self.objective!r} reads {', '.join(view.name for view in views)}",
+            f"views are read as rows of their own: {backbone.separate}"
+            if backbone.separate
+            else "views are read as trees: what they share passes the language model once",
             f"{total} updates of {self.schedule.batch_size} samples; {cost.describe()}",
         ]
 
@@ -175,5 +178,6 @@ def _facts(outcome: Outcome, mixture: Mixture) -> dict[str, Any]:
         "last_terms": dict(outcome.last_terms),
         "dropped": outcome.dropped,
         "shrunk": outcome.shrunk,
+        "negatives_outside": outcome.outside,
         "train_seconds": outcome.seconds,
     }

@@ -42,6 +42,7 @@ class Outcome:
     last_terms: Mapping[str, float]
     dropped: int
     shrunk: int
+    outside: int
     seconds: float
 
 
@@ -83,6 +84,7 @@ class Run:
             last_terms=self._terms,
             dropped=self._dropped,
             shrunk=self._shrunk,
+            outside=self._outside,
             seconds=self._seconds,
         )
 
@@ -105,7 +107,7 @@ class Run:
         fused = self._accelerator.device.type == "cuda"
         self._optimizer: Any = AdamW(groups, weight_decay=self.schedule.weight_decay, fused=fused)
         self._wrapped, self._optimizer = self._accelerator.prepare(self.backbone, self._optimizer)
-        self._update = self._dropped = self._shrunk = 0
+        self._update = self._dropped = self._shrunk = self._outside = 0
         self._seconds = 0.0
         self._terms: dict[str, float] = {}
         self._audited: Mapping[str, list[str]] = {}
@@ -176,10 +178,12 @@ class Run:
         Every loss is divided by the response tokens of the global batch, so the gradient is the
         same however the batch is split over microbatches and processes.
         """
-        shares = self._gather([len(work.batches), work.tokens, work.dropped, work.shrunk])
+        counts = [work.tokens, work.dropped, work.shrunk, work.outside]
+        shares = self._gather([len(work.batches), *counts])
         rounds = int(shares[:, 0].max())
-        tokens, dropped, shrunk = map(int, shares[:, 1:].sum(0).tolist())
+        tokens, dropped, shrunk, outside = map(int, shares[:, 1:].sum(0).tolist())
         self._dropped, self._shrunk = self._dropped + dropped, self._shrunk + shrunk
+        self._outside += outside
         factor = self.schedule.factor(self._update, self._total)
         for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * factor
@@ -195,6 +199,7 @@ class Run:
             "tokens": tokens,
             "dropped": dropped,
             "shrunk": shrunk,
+            "negatives_outside": outside,
         }
 
     def _backward(self, work: Work, rounds: int, tokens: int) -> dict[str, Tensor]:
@@ -287,6 +292,7 @@ class Run:
             "so_far": {
                 "dropped": self._dropped,
                 "shrunk": self._shrunk,
+                "outside": self._outside,
                 "seconds": self._seconds,
                 "terms": self._terms,
                 "audit": dict(self._audited),
@@ -309,10 +315,10 @@ class Run:
             self._sampler.restore(state["sampler"])
             self._position = state["sampler"]
             self._update = int(state["update"])
-            so_far = state.get("so_far", {})
-            self._dropped, self._shrunk = so_far.get("dropped", 0), so_far.get("shrunk", 0)
-            self._seconds = so_far.get("seconds", 0.0)
-            self._terms, self._audited = so_far.get("terms", {}), so_far.get("audit", {})
+            so_far = state["so_far"]
+            self._dropped, self._shrunk = so_far["dropped"], so_far["shrunk"]
+            self._outside, self._seconds = so_far["outside"], so_far["seconds"]
+            self._terms, self._audited = so_far["terms"], so_far["audit"]
             self._say(f"Resuming from {folder.name} of {self._total}.")
         if rank := self._accelerator.process_index:  # dropout differs between processes
             torch.manual_seed(uniform(2**63, self.seed, self._update, rank))

@@ -1,0 +1,171 @@
+"""Trees: what rows share is read once, and logits and gradients stay those of separate rows."""
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+
+import models
+from residency.model.huggingface import Backbone
+from residency.model.slots import ProxyInstruction
+from residency.objective import Objective
+from residency.objectives.likelihood import Likelihood
+from residency.objectives.vitask import VITask
+from residency.types import (
+    BLANK,
+    EXEMPLAR,
+    NEGATIVE,
+    NEGATIVE_EXEMPLAR,
+    PLAIN,
+    PROXY,
+    Batch,
+    Reading,
+    View,
+)
+
+A, B, C = models.picture(0), models.picture(1, (90, 40)), models.picture(2, (30, 60))
+ALL = (PLAIN, EXEMPLAR, NEGATIVE, NEGATIVE_EXEMPLAR, PROXY, BLANK)
+
+
+@pytest.fixture(params=models.FAMILIES)
+def fitted(request: pytest.FixtureRequest) -> Backbone:
+    """A fresh backbone in float64 with an expert and a proxy instruction, every tensor trained."""
+    made = models.backbone(request.param)
+    made.attach(models.expert())
+    torch.manual_seed(3)
+    made.proxy_instruction = ProxyInstruction(3, made.width, std=1.0)
+    made.double().eval()
+    for module in made.modules():
+        if type(module).__name__.endswith("RMSNorm"):  # transformers computes it in float32
+            module.forward = partial(exact_norm, module)
+    for name, parameter in made.named_parameters():
+        parameter.requires_grad_(not name.startswith("expert."))
+    return made
+
+
+def exact_norm(module: torch.nn.Module, hidden: Tensor) -> Tensor:
+    """RMSNorm in the precision of its input."""
+    scale = torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + module.variance_epsilon)
+    return module.weight * (hidden * scale)
+
+
+def company() -> list[Reading]:
+    """Negatives inside the batch and outside, two images, several questions, the same row twice."""
+    said = {"a": A, "b": B, "c": C}
+    plain = [
+        models.reading("a", A, answer="red circle", negative=models.sample("b", B, answer="blue")),
+        models.reading("b", B, answer="blue", negative=models.sample("a", A, answer="red circle")),
+        models.reading("c", C, answer="blue one", negative=models.sample("x", A, answer="red")),
+    ]
+    asked = [
+        models.reading(
+            f"{name}{k}",
+            said[name],
+            question=f"Question number {k}?",
+            answer=f"answer {name} {k}",
+            negative=models.sample("n", models.picture(7), answer="no"),
+        )
+        for name in ("a", "b")
+        for k in range(3)
+    ]
+    both = models.reading(
+        "both", A, B, question="Which?", answer="red", negative=models.sample("n", B, A, answer="x")
+    )
+    return [*plain, *asked, both, replace(plain[0])]
+
+
+def in_float64(batch: Batch) -> Batch:
+    pixels = {k: v.double() if v.is_floating_point() else v for k, v in batch.pixels.items()}
+    expert = None if batch.expert_pixels is None else batch.expert_pixels.double()
+    return replace(batch, pixels=pixels, expert_pixels=expert)
+
+
+def gradients(backbone: Backbone, batch: Batch, objective: Objective) -> dict[str, Tensor]:
+    backbone.zero_grad(set_to_none=True)
+    terms = objective(backbone.read(batch), batch.targets)
+    torch.stack([term.double().mean() for term in terms.values()]).sum().backward()
+    return {n: p.grad.clone() for n, p in backbone.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        Likelihood(),
+        VITask(align=1.0, contrast=0.0),
+        VITask(align=1.0, contrast=1.0),
+        VITask(align=1.0, contrast=0.0, detach_teacher=False),
+    ],
+    ids=["plain", "stage 1", "stage 2", "RDA*"],
+)
+def test_gradients_equal_those_of_separate_rows(fitted: Backbone, objective: Objective) -> None:
+    """Every trained tensor, the vision encoder included."""
+    readings = company()
+    rows = in_float64(fitted.collate(readings, objective.views))
+    trees = in_float64(fitted.collate(readings, objective.views, "trees"))
+    wanted, found = (gradients(fitted, batch, objective) for batch in (rows, trees))
+    assert wanted.keys() == found.keys() and len(wanted) > 20
+    for name, gradient in wanted.items():
+        scale = gradient.abs().max().clamp_min(1e-6)
+        assert float((gradient - found[name]).abs().max() / scale) < 1e-9, name
+
+
+def test_logits_equal_those_of_separate_rows_under_every_view(fitted: Backbone) -> None:
+    readings = company()
+    rows, trees = (in_float64(fitted.collate(readings, ALL, form)) for form in ("rows", "trees"))
+    with torch.no_grad():
+        wanted, found = fitted.read(rows), fitted.read(trees)
+    assert list(found) == list(ALL)
+    for view in ALL:
+        torch.testing.assert_close(found[view], wanted[view], rtol=0, atol=1e-9)
+    for field in ("tokens", "sample", "diverges"):
+        assert torch.equal(getattr(rows.targets, field), getattr(trees.targets, field))
+
+
+def read_tokens(backbone: Backbone, readings: list[Reading], views: tuple[View, ...]) -> int:
+    """Tokens that pass the language model, padding left out."""
+    tree = backbone.collate(readings, views, "trees").tree
+    assert tree is not None
+    return int((tree.mask.sum(-1) > 1).sum()) + int((tree.mask.sum(-1) == 1)[..., 0].sum())
+
+
+def test_a_negative_inside_the_batch_costs_its_response_only(fitted: Backbone) -> None:
+    one = [models.reading("a", A, answer="red circle"), models.reading("b", B, answer="blue")]
+    crossed = [
+        replace(reading, negative=other.sample, negative_response=("other",))
+        for reading, other in zip(one, reversed(one), strict=True)
+    ]
+    plain = read_tokens(fitted, one, (PLAIN,))
+    both = read_tokens(fitted, crossed, (PLAIN, NEGATIVE))
+    learned = len(fitted.collate(one, [PLAIN]).targets.tokens)
+    assert both - plain == learned - len(one)  # the last token of a response predicts nothing
+
+
+def test_questions_about_one_image_do_not_see_each_other(fitted: Backbone) -> None:
+    """Another question's text changes nothing, and the image is written once."""
+    first = models.reading("a", A, question="What is it?", answer="red circle")
+    others = [
+        models.reading("b", A, question=q, answer=q[::-1]) for q in ("Why so?", "How many boxes?")
+    ]
+    batches = [in_float64(fitted.collate([first, other], [PLAIN], "trees")) for other in others]
+    with torch.no_grad():
+        said = [fitted.read(batch)[PLAIN][batch.targets.sample == 0] for batch in batches]
+    torch.testing.assert_close(said[0], said[1], rtol=0, atol=1e-9)
+    tree = batches[0].tree
+    assert tree is not None and tree.images == (0,) and len(tree.tokens) == 1
+    assert int((tree.tokens == fitted.composer.image_id).sum()) == len(fitted.see(batches[0])[0])
+
+
+def test_an_empty_batch_of_trees_reads_nothing(fitted: Backbone) -> None:
+    fitted.limits = replace(fitted.limits, max_tokens=3, too_long="drop")
+    batch = fitted.collate(company(), [PLAIN, NEGATIVE], "trees")
+    assert len(batch.targets.tokens) == 0 and len(batch.dropped) == 11
+    assert batch.tree is not None and batch.tree.tokens.numel() == 0
+
+
+def test_layers_that_do_not_look_everywhere_are_read_as_rows(fitted: Backbone) -> None:
+    assert fitted.separate == ""
+    kinds = ["full_attention", "sliding_attention"]
+    fitted.model.config.get_text_config().layer_types = kinds
+    assert "sliding_attention" in fitted.separate
