@@ -152,8 +152,7 @@ def _epoch(
             rows = rows.repeat(2)  # batch normalisation needs two
         pixels = augmented(train.pixels[rows].to(device), augment, generator)
         logits = expert(expert.normalised(pixels))
-        facts = (train.targets[rows], train.inside[rows], train.multi[rows])
-        loss = slice_loss(logits, *(fact.to(device) for fact in facts)).mean()
+        loss = slice_loss(logits, *(fact.to(device) for fact in train.facts(rows))).mean()
         if not bool(torch.isfinite(loss)):
             raise ResidencyError("The expert's loss is not finite. Lower its learning rate.")
         optimizer.zero_grad(set_to_none=True)
@@ -192,7 +191,7 @@ def _validate(
     losses, hits = [], []
     for rows in torch.arange(len(val.pixels)).split(4 * batch_size):
         logits = expert(expert.normalised(val.pixels[rows].to(device))).cpu()
-        facts = (val.targets[rows], val.inside[rows], val.multi[rows])
+        facts = val.facts(rows)
         losses.append(slice_loss(logits, *facts))
         hits.append(right(logits, *facts))
     hit = torch.cat(hits).float()

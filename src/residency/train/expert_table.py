@@ -72,6 +72,12 @@ class Table:
     multi: Bool[Tensor, " n"]
     dataset: Int[Tensor, " n"]
 
+    def facts(
+        self, rows: Int[Tensor, " k"]
+    ) -> tuple[Float[Tensor, "k o"], Bool[Tensor, "k o"], Bool[Tensor, " k"]]:
+        """Targets, slices and whether several labels may be true, as the loss takes them."""
+        return self.targets[rows], self.inside[rows], self.multi[rows]
+
 
 def tabulate(
     expert: Expert, datasets: Sequence[Dataset], split: str, *, memory: int = MEMORY
