@@ -1,5 +1,6 @@
 """Pieces of lines that VITask's recipes share: how an expert, a baseline and the two stages are set up."""
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -32,7 +33,13 @@ MICROBATCH = 16  # samples at once, at most, unless a recipe is told otherwise
 def is_nano(base: str) -> bool:
     """Whether a model is nano: by name, as a copy, or tuned from it."""
     root = store.root(base)
-    return root == "nano" or store.identity(root) == store.identity("nano")
+    return root == "nano" or store.identity(root) == _packaged()
+
+
+@functools.cache
+def _packaged() -> str:
+    """The identity of the nano inside the package, which does not change while we run."""
+    return store.identity("nano")
 
 
 @dataclass(frozen=True, kw_only=True)
