@@ -19,7 +19,8 @@ def recipe(
 ) -> "Recipe":
     """Fit one joint classifier over all data sets and score it; `baselines` adds majority and chance.
 
-    `expert` is `small`, `timm:NAME` or a Hugging Face folder or id; 30 epochs as in the paper (A.2).
+    `expert` is `small`, `timm:NAME`, a Hugging Face folder, or a Hugging Face id that was downloaded
+    beforehand (`hf download ID`). 30 epochs as in the paper (A.2).
     """
     settings = dict(locals())
     from residency import line
