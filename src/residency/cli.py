@@ -155,6 +155,7 @@ def _run(options: argparse.Namespace) -> int:
     recipe = _recipe(options)
     from residency.recipe import execute
 
+    _quiet_loading()
     execute(recipe)
     return 0
 
@@ -203,11 +204,21 @@ def _evaluate(options: argparse.Namespace) -> int:
         options.parser.print_help()
         print(f"\n{_doc(evaluate)}\n\nparameters:\n{describe(evaluate)}")
         return 0
-    evaluate(
-        options.model,
-        **arguments(evaluate, options.words, config=options.config, owner="evaluate"),
-    )
+    given = arguments(evaluate, options.words, config=options.config, owner="evaluate")
+    _quiet_loading()
+    evaluate(options.model, **given)
     return 0
+
+
+def _quiet_loading() -> None:
+    """No bars of transformers for the weights it reads and writes; those of downloads stay."""
+    from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
+    from transformers.utils import logging
+
+    downloads = not are_progress_bars_disabled()
+    logging.disable_progress_bar()  # which stops the bars of downloads as well
+    if downloads:
+        enable_progress_bars()
 
 
 def _data(options: argparse.Namespace) -> int:
