@@ -16,6 +16,7 @@ from residency.evaluate.controls import chance_row, majority
 from residency.evaluate.experts import answers
 from residency.evaluate.predict import Mode as Asked
 from residency.evaluate.predict import predict, select
+from residency.evaluate.progress import watched
 from residency.evaluate.ranking import Ranking, figure, ranking, summary
 from residency.evaluate.report import choose, write_page
 from residency.evaluate.results import Row, mean_rows, read_results, write_summary
@@ -89,20 +90,22 @@ class Evaluate:
         rows = []
         for dataset in workspace.datasets(self.data):
             for view in self.views:
-                predictions = predict(
-                    Speaker(backbone),
-                    dataset,
-                    self.split,
-                    model=model,
-                    view=view,
-                    mode=_mode(dataset, self.mode, self.wording),
-                    wording=self.wording,
-                    out=predictions_folder(workspace, self.name, dataset, view),
-                    batch_size=self.batch_size,
-                    limit=workspace.limit,
-                    seed=workspace.seed,
-                    max_tokens=self.max_tokens,
-                )
+                with watched(f"{dataset.name} {view.name}") as progress:
+                    predictions = predict(
+                        Speaker(backbone),
+                        dataset,
+                        self.split,
+                        model=model,
+                        view=view,
+                        mode=_mode(dataset, self.mode, self.wording),
+                        wording=self.wording,
+                        out=predictions_folder(workspace, self.name, dataset, view),
+                        batch_size=self.batch_size,
+                        limit=workspace.limit,
+                        seed=workspace.seed,
+                        max_tokens=self.max_tokens,
+                        progress=progress,
+                    )
                 rows += _rows(predictions, dataset, self.method, self.variant, workspace.seed)
         return _write(workspace, self.name, rows)
 
