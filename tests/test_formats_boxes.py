@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from residency.data.boxes import read_coco, read_voc
+from residency.data.annotations import read_coco, read_voc
 from residency.data.documents import json_lines, read_json
 from residency.errors import DataError
 from residency.types import Box

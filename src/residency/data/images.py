@@ -1,29 +1,35 @@
-"""Turn files and arrays into the 8-bit RGB images that everything else reads, refusing bad ones.
+"""Turn files, bytes and arrays into the 8-bit RGB images that everything else reads, refusing bad ones.
 
 Rules, in order: a regular file of an allowed format; size judged by the header, before decoding;
 one frame; every byte decodes; EXIF orientation applied, so boxes live in the displayed frame; grey
 of more than 8 bits scaled linearly (never clipped) from the range that the TIFF declares, else from
-the image's own minimum and maximum; transparency composited on the background.
+the image's own minimum and maximum; transparency composited on the background. DICOM files, told by
+their marker, follow the rules of `dicom_pixels` instead.
 """
 
 import functools
+import io
 import os
 import stat
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import PIL.Image
 from PIL import ImageFile, ImageOps
 from PIL.Image import Image
 
+from residency.data import dicom
+from residency.data.dicom import DicomError, is_dicom
+from residency.data.dicom_pixels import eight_bit
+from residency.data.windows import Window
 from residency.errors import DataError
 from residency.types import Picture
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF")
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"))
+SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".dcm"))
 MAX_PIXELS = 50_000_000
 MIN_SIDE = 2
 MAX_ASPECT = 200  # Qwen2-VL's resizing refuses anything longer
@@ -60,18 +66,54 @@ def open_image(
             than `max_pixels`, a side under 2 pixels, longer than 200:1, several frames, not finite.
     """
     _require_file(path)
+    if is_dicom(path) or os.path.splitext(path)[1].lower() in dicom.SUFFIXES:
+        return dicom_image(path, max_pixels=max_pixels)
+    with open(path, "rb") as stream:
+        return _open(stream, str(path), max_pixels, background)
+
+
+def read_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Image:
+    """Decode an image that is held as bytes; `name` says in errors where they come from.
+
+    Raises:
+        ImageError: as `open_image`; DICOM is read from files only.
+    """
+    if not data:
+        raise ImageError("empty", f"{name} is empty (0 bytes).")
+    return _open(io.BytesIO(data), name, max_pixels, "black")
+
+
+def dicom_image(
+    path: str | Path,
+    *,
+    frame: int | None = None,
+    window: Window | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Image:
+    """A DICOM frame as it is meant to be seen; `window` replaces that of the file.
+
+    Raises:
+        ImageError: what `dicom_pixels.eight_bit` refuses, under the same code.
+    """
+    try:
+        return array_image(eight_bit(path, frame=frame, window=window, max_pixels=max_pixels))
+    except DicomError as error:
+        raise ImageError(error.code, str(error)) from None
+
+
+def _open(stream: BinaryIO, path: str, max_pixels: int, background: Background) -> Image:
     # Some libraries switch this on for the whole process; it fills missing rows with grey.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-            image = PIL.Image.open(path, formats=FORMATS)
+            image = PIL.Image.open(stream, formats=FORMATS)
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
         raise ImageError(
             "pixels", f"{path} is refused: {_reason(error)} At most {max_pixels:,} are read."
         ) from None
     except PIL.UnidentifiedImageError:
-        raise _unidentified(path) from None
+        raise _unidentified(stream, path) from None
     except Exception as error:  # a damaged header makes decoders raise nearly anything
         raise ImageError("corrupt", f"{path} cannot be decoded: {_reason(error)}") from None
     with image:
@@ -150,9 +192,9 @@ def _require_file(path: str | Path) -> None:
         raise ImageError("empty", f"{path} is empty (0 bytes). Copy or download it again.")
 
 
-def _unidentified(path: str | Path) -> ImageError:
-    with open(path, "rb") as stream:
-        head = stream.read(256).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+def _unidentified(stream: BinaryIO, path: str) -> ImageError:
+    stream.seek(0)
+    head = stream.read(256).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     found = next((what for start, what in IMPOSTORS if head.startswith(start)), "")
     what = f"is {found}" if found else "is damaged at its beginning or of another format"
     return ImageError("format", f"{path} {what}; expected one of {', '.join(FORMATS)}.")
