@@ -1,178 +1,100 @@
-"""Read annotated boxes as they are published: Pascal VOC XML (one file per image) and COCO JSON."""
+"""Boxes as the published sets write them, and the samples that ask for them."""
 
-import math
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
-from xml.etree import ElementTree
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import NamedTuple
 
-from residency.data.documents import RowError, read_json, read_text
+from residency.data.published import Defects, sized_picture
 from residency.errors import DataError
-from residency.types import Box
+from residency.types import Box, Sample
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Annotated:
-    """The boxes of one image; `size` is the (width, height) that the annotation states, if any."""
+class Boxed(NamedTuple):
+    """One image with its boxes; `size` is (width, height) in pixels where it is known."""
 
+    key: str
     image: str
     boxes: tuple[Box, ...]
+    question: str = ""
     size: tuple[int, int] | None = None
-    id: str = ""
+    group: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Coco:
-    """A COCO file: images in file order (those without boxes too), category names, counts left out."""
+def boxed_sample(
+    name: str, root: Path, labels: tuple[str, ...], modality: str, split: str, row: Boxed
+) -> Sample:
+    """The detection sample of a row."""
+    return Sample(
+        id=f"{name}/{split}/{row.key}",
+        dataset=name,
+        task="detection",
+        answer=row.boxes,
+        images=(sized_picture(root, row.image, row.size),),
+        question=row.question,
+        options=labels,
+        modality=modality,
+        group=row.group,
+    )
 
-    images: tuple[Annotated, ...]
-    names: tuple[str, ...]
-    crowds: int
+
+def boxed_image(row: Boxed) -> tuple[str, ...]:
+    """The one image that a row refers to."""
+    return (row.image,)
 
 
-def read_voc(path: Path) -> Annotated:
-    """One VOC annotation, its file name without folders.
+def fits(box: Box, size: tuple[int, int] | None) -> bool:
+    """Whether a box has an area and lies inside the image; NaN does not fit."""
+    inside = size is None or (box.x2 <= size[0] and box.y2 <= size[1])
+    return inside and 0 <= box.x1 < box.x2 and 0 <= box.y1 < box.y2
 
-    VOC numbers pixels from 1 and includes the last (devkit, 2007), so a box spans `xmin - 1` to
-    `xmax`. Where `xmin == xmax` the annotator clicked without dragging: such a box is given without
-    extent, so that `data check` reports it, and so is one whose corners are swapped.
+
+def sound(boxes: list[Box], size: tuple[int, int] | None, defects: Defects) -> tuple[Box, ...]:
+    """The boxes that fit; the others are counted."""
+    kept = tuple(box for box in boxes if fits(box, size))
+    defects.add("Boxes that are empty or leave the image (left out)", len(boxes) - len(kept))
+    return kept
+
+
+def read_voc(path: Path, defects: Defects) -> tuple[tuple[int, int] | None, tuple[Box, ...]]:
+    """Size and boxes of a PASCAL VOC annotation file.
+
+    VOC counts pixels from 1 and includes the last one, so a box from `xmin` to `xmax` covers
+    `[xmin - 1, xmax)` here. A box of which `xmin >= xmax` or `ymin >= ymax` is counted and left out.
 
     Raises:
-        DataError: not XML, entity declarations, no `filename`, an object without name or corners,
-            or a corner that is no finite number.
+        DataError: not XML, a document type declaration (it can define entities), or an object
+            without a name or four numbers.
     """
-    text = read_text(path)
-    if re.search(r"<!(DOCTYPE|ENTITY)", text, re.IGNORECASE):
-        raise DataError(f"{path} declares XML entities, which are not read. Remove the DOCTYPE.")
     try:
-        root = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        raise DataError(f"{path} is not well-formed XML: {error}.") from None
-    except ValueError as error:  # an encoding declaration that Python does not know
-        raise DataError(f"{path}: {error}.") from None
-    name = PurePosixPath(_xml(root, "filename").replace("\\", "/")).name
-    if not name:
-        raise DataError(f"{path} names no image in `filename`. It is not a VOC annotation.")
-    sides = [_xml(root, f"size/{side}") for side in ("width", "height")]
-    width, height = (int(side) if side.isdecimal() else 0 for side in sides)
-    boxes = (_voc_box(item, path, place) for place, item in enumerate(root.iter("object"), 1))
-    return Annotated(
-        image=name, boxes=tuple(boxes), size=(width, height) if width and height else None
-    )
-
-
-def _xml(element: ElementTree.Element, name: str) -> str:
-    return (element.findtext(name) or "").strip()
-
-
-def _voc_box(item: ElementTree.Element, path: Path, place: int) -> Box:
-    where = f"{path} object {place}"
-    name = " ".join(_xml(item, "name").split())
-    if not name:
-        raise RowError("box", where, "no name. Name the object or remove it.")
-    corners = [_xml(item, f"bndbox/{corner}") for corner in ("xmin", "ymin", "xmax", "ymax")]
-    x1, y1, x2, y2 = numbers(corners, 4, where)
-    # The first pixel is number 1; a side without extent keeps none.
-    return Box(
-        name=name,
-        x1=x1 - 1,
-        y1=y1 - 1,
-        x2=x2 if x2 > x1 else x2 - 1,
-        y2=y2 if y2 > y1 else y2 - 1,
-    )
-
-
-def read_coco(path: Path) -> Coco:
-    """A COCO annotation file: `bbox` is x, y, width, height in pixels, counted from 0.
-
-    Regions that are marked as crowds are no objects: they are counted and left out.
-
-    Raises:
-        DataError: not strict JSON, a key missing, an id twice, or an annotation of an image or
-            category that the file does not list.
-    """
-    document = read_json(path)
-    if not is_coco(document):
-        raise DataError(f"{path} is not COCO: it needs the lists images, annotations, categories.")
-    names: dict[Any, str] = {
-        key: " ".join(str(entry.get("name", "")).split()) or str(key)
-        for key, entry in _by_id(document["categories"], path, "category").items()
-    }
-    images = _by_id(document["images"], path, "image")
-    boxes: defaultdict[Any, list[Box]] = defaultdict(list)
-    crowds = 0
-    for place, entry in enumerate(document["annotations"]):
-        where = f"{path} annotation {entry.get('id', place) if isinstance(entry, dict) else place}"
-        if not isinstance(entry, dict) or entry.get("image_id") not in images:
-            raise RowError("box", where, "its image_id is not among the images. Remove it.")
-        if entry.get("category_id") not in names:
-            raise RowError("box", where, "its category_id is not among the categories.")
-        if entry.get("iscrowd") == 1:
-            crowds += 1
-            continue
-        x, y, width, height = numbers(entry.get("bbox"), 4, where)
-        name = names[entry["category_id"]]
-        boxes[entry["image_id"]].append(Box(name=name, x1=x, y1=y, x2=x + width, y2=y + height))
-    annotated = tuple(
-        Annotated(
-            image=_file_name(entry, path),
-            boxes=tuple(boxes[key]),
-            size=_coco_size(entry),
-            id=str(key),
+        data = path.read_bytes()
+        if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+            raise DataError(f"{path} declares a document type, which VOC files do not. Refused.")
+        tree = ElementTree.fromstring(data)
+        width, height = (
+            int(float(tree.findtext(f"size/{side}") or 0)) for side in ("width", "height")
         )
-        for key, entry in images.items()
-    )
-    return Coco(images=annotated, names=tuple(names.values()), crowds=crowds)
+        found = [(_word(entry), _corners(entry)) for entry in tree.iter("object")]
+    except (ElementTree.ParseError, OSError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is not a VOC annotation: {error}.") from None
+    size = (width, height) if width > 0 and height > 0 else None
+    flat = [at for _, at in found if at[0] >= at[2] or at[1] >= at[3]]
+    defects.add("Boxes that are empty or leave the image (left out)", len(flat))
+    boxes = [
+        Box(name=name, x1=at[0] - 1, y1=at[1] - 1, x2=at[2], y2=at[3])
+        for name, at in found
+        if at not in flat
+    ]
+    return size, sound(boxes, size, defects)
 
 
-def is_coco(document: object) -> bool:
-    """Whether a JSON value has COCO's three lists."""
-    return isinstance(document, dict) and all(
-        isinstance(document.get(key), list) for key in ("images", "annotations", "categories")
-    )
+def _word(entry: ElementTree.Element) -> str:
+    name = (entry.findtext("name") or "").strip()
+    if not name:
+        raise ValueError("an object has no name")
+    return name
 
 
-def numbers(values: object, count: int, where: str) -> list[float]:
-    """`count` finite numbers, given as numbers or as text.
-
-    Raises:
-        RowError: another number of them, or one that is not finite.
-    """
-    try:
-        if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-            raise ValueError
-        found = [float(value) for value in values]
-        if len(found) != count or not all(map(math.isfinite, found)):
-            raise ValueError
-    except (TypeError, ValueError):
-        given = repr(values)
-        raise RowError(
-            "box", where, f"coordinates {given[:80]}; expected {count} finite numbers."
-        ) from None
-    return found
-
-
-def _by_id(entries: list[Any], path: Path, kind: str) -> dict[Any, dict[str, Any]]:
-    if not all(isinstance(e, dict) and isinstance(e.get("id"), int | str) for e in entries):
-        raise DataError(f"{path} has a {kind} without an `id` of its own.")
-    twice = [key for key, count in Counter(e["id"] for e in entries).items() if count > 1]
-    if twice:
-        raise DataError(f"{path} has the {kind} id {twice[0]!r} twice. Every id must be unique.")
-    return {entry["id"]: entry for entry in entries}
-
-
-def _file_name(entry: dict[str, Any], path: Path) -> str:
-    name = entry.get("file_name")
-    if not isinstance(name, str) or not name.strip():
-        raise DataError(f"{path} has image {entry['id']!r} without a `file_name`.")
-    return name.strip()
-
-
-def _coco_size(entry: dict[str, Any]) -> tuple[int, int] | None:
-    width, height = entry.get("width"), entry.get("height")
-    if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
-        return width, height
-    return None
+def _corners(entry: ElementTree.Element) -> tuple[float, float, float, float]:
+    texts = [entry.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
+    x1, y1, x2, y2 = (float(text) if text is not None else float("nan") for text in texts)
+    return x1, y1, x2, y2
