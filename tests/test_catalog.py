@@ -7,6 +7,7 @@ import pytest
 from residency import catalog
 from residency.dataset import Dataset
 from residency.errors import DataError, UsageError
+from residency.metric import metric, metrics
 from residency.parameters import parameters
 
 COMMON_KEYS = ("base", "data", "out", "seed", "limit", "baselines")
@@ -40,17 +41,21 @@ def test_a_task_module_asks_writes_and_reads(name):
     takes(module.write, "sample", "codec")
     takes(module.read, "text", "sample", "codec")
     assert module.templates and all(isinstance(name, str) for name in module.templates)
-    assert set(module.metrics) <= set(catalog.names("metrics"))
+    assert set(module.metrics) <= set(metrics())
     assert module.metrics
 
 
 @entries("metrics")
-def test_a_metric_module_has_an_id_and_two_functions(name):
+def test_a_metric_module_is_a_metric_or_lists_some(name):
     module = catalog.find("metrics", name)
-    assert isinstance(module.id, str) and module.id.partition("@")[0]
-    assert isinstance(module.higher_is_better, bool)
-    takes(module.prepare, "predictions", "labels")
-    takes(module.value, "statistics", "weights")
+    listed = getattr(module, "metrics", (module,))
+    assert listed
+    for one in listed:
+        assert isinstance(one.id, str) and one.id.partition("@")[0]
+        assert isinstance(one.higher_is_better, bool)
+        takes(one.prepare, "predictions", "labels")
+        takes(one.value, "statistics", "weights")
+        assert metric(one.id) is one
 
 
 @entries("backbones")
@@ -96,8 +101,14 @@ def test_an_entry_opens_with_its_source(collection):
 
 
 def test_metric_ids_are_unique():
-    ids = [catalog.find("metrics", name).id for name in catalog.names("metrics")]
+    modules = [catalog.find("metrics", name) for name in catalog.names("metrics")]
+    ids = [one.id for module in modules for one in getattr(module, "metrics", (module,))]
     assert len(ids) == len(set(ids))
+
+
+def test_a_misspelt_metric_gets_a_suggestion_with_its_variant():
+    with pytest.raises(UsageError, match=r"No metric 'rouge_l@coc'. Did you mean 'rouge_l@coco'\?"):
+        metric("rouge_l@coc")
 
 
 def test_a_misspelt_name_gets_a_suggestion():

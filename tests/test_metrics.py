@@ -181,9 +181,7 @@ def test_text_metrics_by_hand() -> None:
 
 def test_every_metric_keeps_the_contract() -> None:
     for name in names("metrics"):
-        metric = find("metrics", name)
-        assert metric.id == name and metric.higher_is_better is True
-        made = [said("a", "a", text="a"), said(None, "b", text="?")]
-        statistics = metric.prepare(made, ("a", "b"))
-        assert statistics.ndim == 2 and len(statistics) == 2
-        assert metric.value(statistics, np.ones((3, 2))).shape == (3,)
+        module = find("metrics", name)
+        for one in getattr(module, "metrics", (module,)):
+            assert isinstance(one, Metric)
+            assert one.id == one.id.lower() and one.id.count("@") <= 1

@@ -1,7 +1,8 @@
-"""Compare and read short answers in text: normalisation, and which labels a response states."""
+"""Compare and read text: normalisation, which labels a response states, words and their runs."""
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 
 NOTHING = {"en": "No finding", "zh": "无异常所见"}  # how a multi-label sample without labels reads
@@ -12,6 +13,16 @@ _NEGATION = re.compile(
 )
 _SEPARATOR = re.compile(r"\s*(?:[,;、/]\s*(?:and\s+|和)?|\s+and\s+|和)\s*")
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+")
+_CHINESE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
+_BIOCLEAN = (
+    dict.fromkeys(map(ord, "\"'/\\.,?;*!%^&_+()]{}")) | dict.fromkeys(range(58, 65)) | {91: None}
+)
+_13A = (
+    (re.compile(r"([{-~\[-` -&(-+:-@/])"), r" \1 "),
+    (re.compile(r"([^0-9])([.,])"), r"\1 \2 "),
+    (re.compile(r"([.,])([^0-9])"), r" \1 \2"),
+    (re.compile(r"([0-9])(-)"), r"\1 \2 "),
+)
 
 
 def normalise(text: str) -> str:
@@ -118,3 +129,51 @@ def read_labels(text: str, options: Sequence[str]) -> tuple[str, ...] | None:
 
     stated = consume(0)
     return None if stated is None else tuple(o for o in options if o in set(stated))
+
+
+def ngrams(tokens: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
+    """How often every run of `order` tokens occurs."""
+    return Counter(zip(*(tokens[start:] for start in range(order)), strict=False))
+
+
+def common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
+    """The length of the longest common subsequence, a row of the table per machine word.
+
+    Bit-parallel (Hyyrö, 2004): bit i of `row` is 0 where the table grows at the i-th token of `first`.
+    """
+    places: dict[str, int] = {}
+    for i, token in enumerate(first):
+        places[token] = places.get(token, 0) | 1 << i
+    every = (1 << len(first)) - 1
+    row = every
+    for token in second:
+        matches = row & places.get(token, 0)
+        row = ((row + matches) | (row - matches)) & every
+    return len(first) - row.bit_count()
+
+
+def words_bioclean(text: str) -> list[str]:
+    """Words as BioASQ's cleaning rule leaves them (R2Gen, BiomedGPT's `_bioclean`), Chinese by character.
+
+    Lower case without quotes, slashes and . , ? ; * ! % ^ & _ + ( ) : < = > @ [ ] { }; a hyphen stays.
+    """
+    return _CHINESE.sub(r" \g<0> ", text.translate(_BIOCLEAN).lower()).split()
+
+
+def words_13a(text: str) -> list[str]:
+    """Words as mteval-v13a splits them (sacrebleu `13a`), case kept, Chinese by character.
+
+    Punctuation stands alone, except . and , between digits and a hyphen that follows no digit.
+    """
+    for entity, sign in (("&quot;", '"'), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">")):
+        text = text.replace(entity, sign)
+    text = text.rstrip().replace("<skipped>", "").replace("-\n", "").replace("\n", " ")
+    text = f" {text} "
+    for pattern, spaced in _13A:
+        text = pattern.sub(spaced, text)
+    return _CHINESE.sub(r" \g<0> ", text).split()
+
+
+def words_ascii(text: str) -> list[str]:
+    """Words as Google's `rouge-score` sees them: lower-case runs of a-z and 0-9; no Chinese at all."""
+    return re.findall(r"[a-z0-9]+", text.lower())

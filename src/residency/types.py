@@ -267,3 +267,4 @@ class Prediction:
     finish: Literal["stop", "length", "scored"] = "stop"
     scores: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)

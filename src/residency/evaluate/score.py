@@ -1,9 +1,8 @@
 """From predictions to a row of evidence: metrics with intervals, counts, and a table by class."""
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
-from residency.catalog import find
 from residency.dataset import Dataset
 from residency.errors import UsageError
 from residency.evaluate.results import (
@@ -17,7 +16,7 @@ from residency.evaluate.results import (
     write_summary,
 )
 from residency.evaluate.statistics import interval
-from residency.metric import Metric
+from residency.metric import metric
 from residency.types import Prediction
 
 __all__ = [
@@ -61,9 +60,9 @@ def score(
     units = [p.unit for p in predictions]
     metrics = {}
     for metric_id in metric_ids:
-        metric = cast(Metric, find("metrics", metric_id))
-        statistics = metric.prepare(predictions, dataset.labels)
-        bounds = interval(metric.value, statistics, units, seed=seed)
+        one = metric(metric_id)
+        statistics = one.prepare(predictions, dataset.labels)
+        bounds = interval(one.value, statistics, units, seed=seed)
         metrics[metric_id] = Estimate(**bounds._asdict())
     name, task, view = kinds[0]
     return Row(

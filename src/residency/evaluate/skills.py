@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from residency.catalog import find
 from residency.evaluate.predict import predict, select
 from residency.evaluate.statistics import interval, paired_interval
 from residency.evaluate.store import unit_hash, write_whole
+from residency.metric import metric
 from residency.model import nano, store
 from residency.model.answerer import Speaker
 from residency.step import Workspace
@@ -84,9 +84,9 @@ def correct(predictions: Sequence[Prediction]) -> np.ndarray:
     """Whether each prediction is right, `[n]` of 0 and 1."""
     right = np.zeros(len(predictions))
     for name in {p.task for p in predictions}:
-        metric = "exact_match" if name == "caption" else task(name).metrics[0]
+        scored_by = "exact_match" if name == "caption" else task(name).metrics[0]
         rows = [i for i, p in enumerate(predictions) if p.task == name]
-        right[rows] = find("metrics", metric).prepare([predictions[i] for i in rows], ())[:, 0]
+        right[rows] = metric(scored_by).prepare([predictions[i] for i in rows], ())[:, 0]
     return right
 
 
