@@ -267,4 +267,3 @@ class Prediction:
     finish: Literal["stop", "length", "scored"] = "stop"
     scores: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
