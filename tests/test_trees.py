@@ -157,6 +157,17 @@ def test_questions_about_one_image_do_not_see_each_other(fitted: Backbone) -> No
     assert int((tree.tokens == fitted.composer.image_id).sum()) == len(fitted.see(batches[0])[0])
 
 
+def test_labels_that_begin_alike_share_what_they_begin_with(fitted: Backbone) -> None:
+    """K labels cost one prompt and the tokens of their trie."""
+    options = ("red circle", "red square", "red", "blue")
+    said = [models.reading(f"{k}", A, answer=option) for k, option in enumerate(options)]
+    ids = [fitted.composer.response_ids((option,)) for option in options]
+    trie = {tuple(row[:end]) for row in ids for end in range(1, len(row) + 1)}
+    assert len(trie) < sum(map(len, ids))
+    prompt = read_tokens(fitted, said[:1], (PLAIN,)) - len(ids[0])
+    assert read_tokens(fitted, said, (PLAIN,)) == prompt + len(trie)
+
+
 def test_an_empty_batch_of_trees_reads_nothing(fitted: Backbone) -> None:
     fitted.limits = replace(fitted.limits, max_tokens=3, too_long="drop")
     batch = fitted.collate(company(), [PLAIN, NEGATIVE], "trees")

@@ -199,16 +199,15 @@ class Prompt:
 class Tree:
     """All views of a batch with every shared beginning written once: right-padded rows, a tree each.
 
-    `mask` is True where a token may look: at itself and along its path to the root. `states` are the
-    flat places in `[b, t]` whose hidden states predict something, `reads` which of them predicts each
-    response token under each view. `images` and `exemplars` are those of `Prompt`. `unshared` is how
-    many tokens separate rows would have had.
+    `mask` is True where a token may look: at itself and along its path to the root. `reads` are
+    the flat places in `[b, t]` whose hidden states predict each response token under each view.
+    `images` and `exemplars` are those of `Prompt`. `unshared` is how many tokens separate rows would
+    have had.
     """
 
     tokens: Int[Tensor, "b t"]
     mask: Bool[Tensor, "b 1 t t"]
     positions: Int[Tensor, "p b t"]
-    states: Int[Tensor, " s"]
     reads: Mapping[View, Int[Tensor, " r"]]
     images: tuple[int, ...]
     exemplars: tuple[int, ...]

@@ -1,10 +1,11 @@
 """Answering with a backbone: greedy or sampled text, and the likelihood of given options."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache
 
@@ -22,11 +23,7 @@ def _prefill(
     """Read the prompts once: the cache, the last hidden state of each row, its next position."""
     batch = to_device(backbone.collate(readings, [view], "prompts"), backbone.device)
     if batch.dropped:
-        names = ", ".join(batch.dropped[:3])
-        raise DataError(
-            f"The length policy drops the prompts of {names}: too long to answer. Raise the limit "
-            "of tokens, or choose too_long=shrink."
-        )
+        raise _too_long(batch.dropped)
     prompt = batch.prompts[view]
     cache = DynamicCache(config=backbone.model.config.get_text_config())
     embeddings = backbone.embed(prompt, backbone.see(batch), backbone.exemplify(batch))
@@ -120,33 +117,41 @@ def score(
 ) -> Float[Tensor, "n k"]:
     """Log-likelihood of each option as the whole response (its end included), summed over tokens.
 
-    The prompt is read once; all options follow it in one pass, each attending to the prompt and to
-    itself only. An option that is a prefix of another is told apart by the end of the response.
+    Prompts and options grow as trees: a prompt is read once, so is what options begin with in
+    common. An option that is a prefix of another is told apart by the end of the response.
 
     Raises:
         UsageError: no options, or one without any text.
-        DataError: a prompt is too long for the model's limits.
+        DataError: a prompt with its longest option is too long for the model's limits.
     """
     if not options or not all(backbone.composer.response_ids(option) for option in options):
         raise UsageError("Give at least one option to score, each with some text.")
     if not readings:
         return torch.zeros(0, len(options))
-    prompt, cache, hidden, position = _prefill(backbone, readings, view)
-    end = backbone.composer.end_of_turn
-    ids = [[*backbone.composer.response_ids(option), end] for option in options]
-    place = hidden.device
-    owner = torch.tensor([k for k, row in enumerate(ids) for _ in row], device=place)
-    offset = torch.tensor([t for row in ids for t in range(len(row))], device=place)
-    tokens = torch.tensor([token for row in ids for token in row], device=place)
-    b, s = len(hidden), len(tokens)
-    embeddings = backbone.model.get_input_embeddings()(tokens.expand(b, s))
-    places = (position[:, None] + offset).expand(len(prompt.positions), b, s)
-    states, _ = backbone.decode(embeddings, _mask(prompt.attention, owner), places, cache)
-    # The state before a token predicts it: the prompt's last state for every option's first token.
-    before = torch.cat([hidden[:, None], states[:, :-1]], dim=1)
-    before = torch.where((offset == 0)[None, :, None], hidden[:, None], before)
-    of = _log_likelihood(backbone, before.flatten(0, 1), tokens.repeat(b)).view(b, s)
-    return torch.zeros(b, len(ids), device=place).index_add_(1, owner, of).cpu()
+    answered = [_answered(reading, option) for reading in readings for option in options]
+    batch = backbone.collate(answered, [view], backbone.form)
+    if batch.dropped:
+        raise _too_long(batch.dropped)
+    batch = to_device(batch, backbone.device)
+    of = _log_likelihood(backbone, backbone.states(batch)[view], batch.targets.tokens)
+    sums = torch.zeros(len(answered), device=of.device).index_add_(0, batch.targets.sample, of)
+    return sums.view(len(readings), len(options)).cpu()
+
+
+def _answered(reading: Reading, option: Sequence[Part]) -> Reading:
+    """The reading with another response in its last learned turn, the only one learned."""
+    last = max(k for k, turn in enumerate(reading.conversation) if turn.learn)
+    before = (replace(turn, learn=False) for turn in reading.conversation[:last])
+    turn = replace(reading.conversation[last], parts=tuple(option))
+    return replace(reading, conversation=(*before, turn), negative_response=())
+
+
+def _too_long(names: Sequence[str]) -> DataError:
+    some = ", ".join(dict.fromkeys(names[:3]))
+    return DataError(
+        f"The length policy drops the prompts of {some}: too long to answer. Raise the limit "
+        "of tokens, or choose too_long=shrink."
+    )
 
 
 def _log_likelihood(
@@ -160,13 +165,3 @@ def _log_likelihood(
         logits = backbone.head(states).float()
         made.append(logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(-1))
     return torch.cat(made)
-
-
-def _mask(attention: Bool[Tensor, "b t"], owner: Int[Tensor, " s"]) -> Bool[Tensor, "b 1 s u"]:
-    """Option tokens see the whole prompt and the earlier tokens of their own option."""
-    s = len(owner)
-    own = (owner[:, None] == owner[None]) & torch.ones(
-        s, s, dtype=torch.bool, device=owner.device
-    ).tril()
-    b = len(attention)
-    return torch.cat([attention[:, None].expand(b, s, -1), own.expand(b, s, s)], dim=2)[:, None]

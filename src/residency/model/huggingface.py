@@ -152,6 +152,11 @@ class Backbone(nn.Module):
         replace = view.exemplar and self.exemplar == "replace"
         return Slots(exemplar=exemplar, replace=replace, proxy=proxy)
 
+    @property
+    def form(self) -> Form:
+        """How rows with responses are best written for this model."""
+        return "rows" if self.separate else "trees"
+
     # --- reading --------------------------------------------------------------------------------
 
     def forward(self, batch: Batch) -> dict[View, Float[Tensor, "r v"]]:
@@ -164,20 +169,22 @@ class Backbone(nn.Module):
         Each distinct image passes the vision encoder once, whatever the number of views, and the
         output head runs at the response positions only.
         """
+        return {view: self.head(states) for view, states in self.states(batch).items()}
+
+    def states(self, batch: Batch) -> dict[View, Float[Tensor, "r d"]]:
+        """The last hidden states that predict each response token, under every view of the batch."""
         images = self.see(batch)
         exemplars = self.exemplify(batch)
-        if batch.tree is not None:
-            tree = batch.tree
+        if (tree := batch.tree) is not None:
             embeddings = self.embed(tree, images, exemplars)
             hidden = self.decode(embeddings, tree.mask, tree.positions)[0].flatten(0, 1)
-            shared = self.head(hidden[tree.states])
-            return {view: shared[at] for view, at in tree.reads.items()}
-        logits = {}
+            return {view: hidden[at] for view, at in tree.reads.items()}
+        states = {}
         for view, prompt in batch.prompts.items():
             embeddings = self.embed(prompt, images, exemplars)
             hidden = self.decode(embeddings, prompt.attention, prompt.positions)[0]
-            logits[view] = self.head(hidden[prompt.predicts])
-        return logits
+            states[view] = hidden[prompt.predicts]
+        return states
 
     def see(self, batch: Batch) -> list[Float[Tensor, "_ d"]]:
         """The embeddings of every distinct image of the batch; empty where no view shows one."""
@@ -271,7 +278,6 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
             tokens=tree.tokens.to(**move),
             mask=tree.mask.to(**move),
             positions=tree.positions.to(**move),
-            states=tree.states.to(**move),
             reads={view: at.to(**move) for view, at in tree.reads.items()},
             images=tree.images,
             exemplars=tree.exemplars,

@@ -104,8 +104,6 @@ def grow(rows: Sequence[Mapping[View, Path]], views: Sequence[View]) -> Tree:
         view: np.concatenate([np.zeros(0, np.int64), *(offset[id(t)] + at for t, at in of)])
         for view, of in places.items()
     }
-    states, where = np.unique(np.concatenate(list(reads.values())), return_inverse=True)
-    ends = np.cumsum([len(at) for at in reads.values()])
     tokens = torch.zeros(len(trees), width, dtype=torch.long)
     mask = torch.zeros(len(trees), 1, width, width, dtype=torch.bool)
     axes = len(trees[0].positions[0]) if trees else 1
@@ -121,11 +119,7 @@ def grow(rows: Sequence[Mapping[View, Path]], views: Sequence[View]) -> Tree:
         tokens=tokens,
         mask=mask,
         positions=positions,
-        states=torch.from_numpy(states),
-        reads={
-            view: torch.from_numpy(where[start:end])
-            for view, start, end in zip(reads, [0, *ends], ends, strict=False)
-        },
+        reads={view: torch.from_numpy(at) for view, at in reads.items()},
         images=tuple(number for tree in trees for number in tree.images),
         exemplars=tuple(number for tree in trees for number in tree.exemplars),
         unshared=sum(int(path.learned[-1]) for sample in rows for path in sample.values()),

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from residency.data.mixture import Mixture, Sampler
 from residency.errors import DataError
-from residency.model.collate import Form
 from residency.model.huggingface import Backbone
 from residency.types import Batch, Reading, View
 
@@ -62,7 +61,7 @@ class Feed:
         made, outside = [], 0
         for k in range(0, len(own), self.size):
             readings, strays = self._facing(own[k : k + self.size], epoch)
-            made.append(self.backbone.collate(readings, self.views, self._form))
+            made.append(self.backbone.collate(readings, self.views, self.backbone.form))
             outside += strays
         batches = [batch for batch in made if len(batch.targets.tokens)]
         filler = None
@@ -76,10 +75,6 @@ class Feed:
             outside=outside,
             position=position,
         )
-
-    @property
-    def _form(self) -> Form:
-        return "rows" if self.backbone.separate else "trees"
 
     def _facing(
         self, some: Sequence[tuple[int, list[Reading]]], epoch: int
@@ -118,7 +113,7 @@ class Feed:
         """The first sample of the global batch that the length policy keeps."""
         for index in indices:
             readings, _ = self._facing([(index, self.mixture.readings(index))], epoch)
-            batch = self.backbone.collate(readings, self.views, self._form)
+            batch = self.backbone.collate(readings, self.views, self.backbone.form)
             if len(batch.targets.tokens):
                 return batch
         return None
