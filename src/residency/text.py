@@ -23,6 +23,29 @@ _13A = (
     (re.compile(r"([.,])([^0-9])"), r" \1 \2"),
     (re.compile(r"([0-9])(-)"), r"\1 \2 "),
 )
+_THOUSANDS = re.compile(r"\d,\d")
+_STOP = re.compile(r"\.(?!\d)")
+_NUMERALS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+_DIGITS = {word: str(number) for number, word in enumerate(_NUMERALS)} | {"none": "0"}
+_CONTRACTIONS = """
+ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't
+he'd he'd've he's how'd how'll how's isn't it'd it'd've it'll ma'am mightn't mightn't've might've
+mustn't must've needn't not've o'clock oughtn't 'ow's'at shan't she'd've should've shouldn't
+shouldn't've somebody'd've somebody'll somebody's someone'd someone'd've someone'll someone's
+something'd something'd've something'll that's there'd there'd've there're there's they'd they'd've
+they'll they're they've 'twas wasn't we'd've we've weren't what'll what're what's what've when's
+where'd where's where've who'd who'd've who'll who's who've why'll why're why's won't would've
+wouldn't wouldn't've y'all y'all'll y'all'd've you'd you'd've you'll you're you've
+"""
+_APOSTROPHES = (
+    {  # every contraction with one apostrophe missing -> the contraction
+        word[:i] + word[i + 1 :]: word
+        for word in _CONTRACTIONS.split()
+        for i, character in enumerate(word)
+        if character == "'"
+    }
+    | {"somebody'd": "somebodyd"}
+)
 
 
 def normalise(text: str) -> str:
@@ -177,3 +200,21 @@ def words_13a(text: str) -> list[str]:
 def words_ascii(text: str) -> list[str]:
     """Words as Google's `rouge-score` sees them: lower-case runs of a-z and 0-9; no Chinese at all."""
     return re.findall(r"[a-z0-9]+", text.lower())
+
+
+def normalise_vqa(text: str) -> str:
+    """The normalisation of the VQA challenge as LLaVA-Med v1.0.0 applies it (`normalize_word`).
+
+    Lower case; signs become spaces, or vanish where the text has one beside a space or a comma between
+    digits; full stops vanish unless a digit follows, but only the first 32 (a flag passed as a count);
+    number words become digits, and "none" 0; articles go; contractions get their apostrophe back.
+    """
+    joined = bool(_THOUSANDS.search(text))
+    spread = text
+    for sign in ';/[]"{}()=+\\_-><@`,?!':
+        beside = sign + " " in text or " " + sign in text
+        spread = spread.replace(sign, "" if beside or joined else " ")
+    tokens = _STOP.sub("", spread, count=32).lower().split()
+    digits = [_DIGITS.get(token, token) for token in tokens]
+    kept = [token for token in digits if token not in {"a", "an", "the"}]
+    return " ".join(_APOSTROPHES.get(token, token) for token in kept).replace(",", "")
