@@ -31,9 +31,10 @@ class Published:
     """The facts of a published set, as its owners state them.
 
     `name` is that of the reader and of the data set. `sizes` are the published counts of samples per
-    split, in the unit that the reader yields. `metric` is how the papers score it. `access` says what
-    one must do to get the files. `tested_on` is `real` where the reader was run on files of the
-    owners, `fixture` where on files that a test writes in the published layout.
+    split, in the unit that the reader yields; `all` where the owners do not split. `metric` is how
+    the papers score it. `access` says what one must do to get the files. `tested_on` is `real` where
+    the reader was run on files of the owners, `fixture` where on files that a test writes in the
+    published layout.
     """
 
     name: str
@@ -108,17 +109,6 @@ def first_of(folder: Path, *names: str) -> Path:
     if found is None:
         raise DataError(f"{folder} has no {' and no '.join(names)}. Give the folder as unpacked.")
     return found
-
-
-def pseudonym(dataset: str, identity: str) -> str:
-    """A group's name that does not show the identity: a keyed hash, 16 hex digits, '' for ''.
-
-    The key is `$RESIDENCY_SALT`, else the name of the set, so equal files give equal groups.
-    """
-    if not identity:
-        return ""
-    key = os.environ.get("RESIDENCY_SALT", dataset).encode()[:64]
-    return hashlib.blake2b(identity.encode(), key=key, digest_size=8).hexdigest()
 
 
 def sized_picture(root: Path, name: str, size: tuple[int, int] | None) -> Picture:
@@ -203,7 +193,9 @@ def _usable(rows: Sequence[Row], lacks: Callable[[Row], str], defects: Defects) 
 def _compare(about: Published, rows: Mapping[str, Sequence[Row]], defects: Defects) -> None:
     """A note where the counts are not the published ones."""
     found = {split: len(some) for split, some in rows.items() if len(some)}
-    if about.sizes and found != dict(about.sizes):
+    if "all" in about.sizes:
+        found["all"] = sum(found.values())
+    if any(found.get(split) != count for split, count in about.sizes.items()):
         defects.notes.append(f"Rows: {_sizes(found)}; published: {_sizes(about.sizes)}.")
 
 

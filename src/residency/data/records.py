@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from residency.catalog import suggest
+from residency.data.documents import read_text
 from residency.data.published import Defects
 from residency.errors import DataError
 
@@ -21,7 +22,7 @@ def read_json(path: Path) -> Any:
         DataError: no such file, a Git LFS pointer, not UTF-8 or not JSON.
     """
     try:
-        return json.loads(_text(path))
+        return json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not JSON: {error}. Download the file again.") from None
 
@@ -92,7 +93,7 @@ def split_rows(path: Path) -> Iterator[list[str]]:
     Raises:
         DataError: as `read_table`, header aside.
     """
-    text = _text(path)
+    text = read_text(path)
     header = text.partition("\n")[0]
     delimiter = "\t" if path.suffix == ".tsv" else max(",;\t", key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -127,26 +128,9 @@ def _place(path: Path, names: dict[str, int], header: list[str], wanted: str) ->
     )
 
 
-def _text(path: Path) -> str:
-    """The text of a file, without its byte order mark."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from None
-    if data.startswith(b"version https://git-lfs"):
-        raise DataError(f"{path} is a Git LFS pointer, not a table. Fetch it with `git lfs pull`.")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = data.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path} line {number}: byte 0x{data[error.start]:02x} is not UTF-8. Save it as UTF-8."
-        ) from None
-
-
 def _lines(path: Path) -> Iterator[Any]:
     # Not splitlines(): U+2028 is legal inside a JSON string.
-    for number, text in enumerate(_text(path).split("\n"), start=1):
+    for number, text in enumerate(read_text(path).split("\n"), start=1):
         if text.strip():
             try:
                 yield json.loads(text)

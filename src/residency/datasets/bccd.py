@@ -11,7 +11,8 @@ tested on: real
 import functools
 from pathlib import Path
 
-from residency.data.boxes import Boxed, boxed_image, boxed_sample, read_voc
+from residency.data.annotations import read_voc
+from residency.data.boxes import Boxed, boxed_image, boxed_sample, sound
 from residency.data.published import Defects, Published, assemble, holds
 from residency.dataset import Dataset
 
@@ -60,9 +61,10 @@ def load(where: str) -> Dataset:
             if not path.is_file():
                 defects.add("Listed images without an annotation (left out)")
                 continue
-            size, boxes = read_voc(path, defects)
             files.append(path)
-            rows[split].append(Boxed(name, f"{name}.jpg", boxes, size=size))
+            found = read_voc(path)
+            boxes = sound(found.boxes, found.size, defects)
+            rows[split].append(Boxed(name, f"{name}.jpg", boxes, size=found.size))
     return assemble(
         ABOUT,
         rows,
