@@ -5,10 +5,20 @@ import time
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from residency.errors import UsageError
 from residency.evaluate import statistics as module
-from residency.evaluate.statistics import interval, paired_interval, wilson
+from residency.evaluate.statistics import (
+    detectable,
+    holm,
+    interval,
+    intervals,
+    mcnemar,
+    over_seeds,
+    paired_interval,
+    wilson,
+)
 from residency.metrics import accuracy
 
 mean = accuracy.value
@@ -116,3 +126,74 @@ def test_ten_thousand_samples_take_about_a_second() -> None:
     start = time.process_time()
     interval(mean, right, units, seed=0)
     assert time.process_time() - start < 5  # generous: shared machines; see the report for figures
+
+
+def test_metrics_share_their_draws_and_nothing_else() -> None:
+    first, second, units = coin(300, 0.5), coin(300, 0.9, 1), [f"p{i // 2}" for i in range(300)]
+    both = intervals({"a": (mean, first), "b": (mean, second)}, units, seed=3)
+    assert both["a"] == interval(mean, first, units, seed=3)
+    assert both["b"] == interval(mean, second, units, seed=3)
+    assert intervals({}, units, seed=3) == {}
+    with pytest.raises(UsageError, match="one unit per row"):
+        intervals({"a": (mean, first), "b": (mean, second[:9])}, units, seed=3)
+
+
+def test_breastmnist_by_wilson() -> None:
+    got = wilson(140, 156)
+    assert (got.low, got.high) == (pytest.approx(0.840, abs=5e-4), pytest.approx(0.936, abs=5e-4))
+
+
+def rights(both: int, only_first: int, only_second: int, neither: int) -> list[np.ndarray]:
+    cells = [both, only_first, only_second, neither]
+    return [
+        np.repeat(side, cells) for side in ([True, True, False, False], [True, False, True, False])
+    ]
+
+
+@pytest.mark.parametrize(("b", "c"), [(0, 0), (1, 0), (5, 5), (12, 3), (3, 12), (0, 9), (700, 600)])
+def test_mcnemar_is_the_exact_binomial_test(b: int, c: int) -> None:
+    got = mcnemar(*rights(40, b, c, 10))
+    assert (got.only_first, got.only_second) == (b, c)
+    assert got.p == pytest.approx(binomtest(b, b + c).pvalue if b + c else 1, rel=1e-9)
+
+
+def test_mcnemar_needs_the_same_samples() -> None:
+    with pytest.raises(UsageError, match="got 2 and 3"):
+        mcnemar([True, False], [True, False, True])
+
+
+def test_holm_by_hand() -> None:
+    # Sorted 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1; the last may not fall below 0.06.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1, 1]
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize(("n", "discordant"), [(156, 0.15), (400, 0.1), (2000, 0.3)])
+def test_the_detectable_difference_has_the_stated_power(n: int, discordant: float) -> None:
+    gap = detectable(n, discordant)
+    assert 0 < gap < discordant
+    rng = np.random.default_rng(n)
+    shares = [(discordant + gap) / 2, (discordant - gap) / 2, 1 - discordant]
+    b, c, _ = rng.multinomial(n, shares, size=4000).T
+    # Normal approximation: reject where |b - c| exceeds its 95 % under equality.
+    found = (np.abs(b - c) > 1.96 * np.sqrt(b + c)).mean()
+    assert found == pytest.approx(0.8, abs=0.04)
+
+
+def test_detectable_differences_shrink_with_samples() -> None:
+    gaps = [detectable(n, 0.2) for n in (100, 400, 1600)]
+    assert gaps[0] > 1.9 * gaps[1] > 3.6 * gaps[2]
+    assert math.isnan(detectable(10, 0.1))  # one discordant sample shows nothing
+    assert detectable(156, 0.2, power=0.9) > detectable(156, 0.2)
+    for bad in ({"n": 0}, {"discordant": 0.0}, {"power": 1.0}, {"level": 95.0}):
+        with pytest.raises(UsageError):
+            detectable(**{"n": 10, "discordant": 0.1, **bad})
+
+
+def test_runs_are_summarised_apart_from_samples() -> None:
+    got = over_seeds([0.5, 0.6, 0.7])
+    assert (got.mean, got.deviation, got.n) == (pytest.approx(0.6), pytest.approx(0.1), 3)
+    assert math.isnan(over_seeds([0.5]).deviation)
+    with pytest.raises(UsageError, match="no runs"):
+        over_seeds([])
