@@ -9,14 +9,15 @@ if TYPE_CHECKING:
 def recipe(
     *,
     base: str = "scratch",
-    data: str = "general",
+    data: str = "general::3",
     out: str = "runs/nano",
     seed: int = 0,
     limit: int | None = None,
     baselines: bool = True,
-    sight: int = 2000,
-    updates: int = 6000,
-    batch_size: int = 32,
+    sight: int = 1200,
+    updates: int = 4500,
+    batch_size: int = 16,
+    microbatch_size: int = 8,
     lr: float = 1.5e-3,
     vision_lr: float = 1e-4,
     balance: float = 0.5,
@@ -25,9 +26,11 @@ def recipe(
 
     Trained in one go, the language model learns to answer without looking and never starts to (see
     docs/results.md). So `sight` updates teach vision encoder and connector dense labels first, as
-    the towers of real generalists are trained first. `balance` keeps the thirty tokens of a box from
-    drowning the one of a yes. `baselines` adds the blank-image score to every
-    skill of the card. Sizes, rates and lengths are ours. `<out>/card/nano` is what the package ships.
+    the towers of real generalists are trained first, and toward the words of the language model, so
+    that looking is comparing like with like. `general::3` asks up to three questions about each
+    picture. `balance` keeps the thirty tokens of a box from drowning the one of a yes. `baselines`
+    adds the blank-image score to every skill of the card. Sizes, rates and lengths are ours.
+    `<out>/card/nano` is what the package ships.
     """
     settings = dict(locals())
     from residency.evaluate.skills import Skills
@@ -41,6 +44,7 @@ def recipe(
     schedule = Schedule(
         updates=updates,
         batch_size=batch_size,
+        microbatch_size=microbatch_size,
         warmup=0.03,
         weight_decay=0.05,
     )

@@ -18,24 +18,32 @@ from residency.model import store
 from residency.model.huggingface import Backbone
 from residency.step import Workspace
 
+DIGITS = 0.2  # weight of the first digits beside the box
 REACH = 0.3  # root mean square of an image embedding afterwards; the words of nano start at 0.06
 
 
 class Heads(nn.Module):
-    """What each image token is asked: which words hold in its cell, and the box of what it shows."""
+    """What each image token is asked: which words hold in its cell, and where the thing it shows lies.
+
+    Words are asked for by their own embeddings in the language model, so what a cell shows ends up
+    where the language model finds its words: a look at the picture becomes a comparison of like with
+    like. The place is asked for as numbers and as the first digit of each coordinate.
+    """
 
     def __init__(self, width: int, words: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.words = nn.Linear(width, words)
+        self.scale = nn.Parameter(torch.tensor(2.0))
+        self.bias = nn.Parameter(torch.full((words,), -3.0))
         self.box = nn.Linear(width, 4)
+        self.digits = nn.Linear(width, 4 * 10)
 
     def forward(
-        self, tokens: Float[Tensor, "n k d"]
-    ) -> tuple[Float[Tensor, "n k w"], Float[Tensor, "n k 4"]]:
-        """Logits of the words, and the box."""
-        tokens = self.norm(tokens)
-        return self.words(tokens), self.box(tokens)
+        self, tokens: Float[Tensor, "n k d"], names: Float[Tensor, "w d"]
+    ) -> tuple[Float[Tensor, "n k w"], Float[Tensor, "n k 4"], Float[Tensor, "n k 4 10"]]:
+        """Logits of the words `names` embed, the box as shares of the side, logits of its digits."""
+        seen = F.rms_norm(tokens, tokens.shape[-1:])
+        words = self.scale * seen @ F.normalize(names, dim=-1).T + self.bias
+        return words, self.box(seen), self.digits(seen).unflatten(-1, (4, 10))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +52,8 @@ class Sight:
 
     Real generalists start from a vision tower that can already see; nano's learns here. The module
     `residency.datasets.<world>` provides `WORDS` and `cells(sample, rows, columns)`. Loss: binary
-    cross-entropy over words plus L1 of the box where a cell shows something. The heads are thrown
-    away. Everything here is ours.
+    cross-entropy over words, plus L1 of the box and cross-entropy of its first digits where a cell
+    shows something. The heads are thrown away. Everything here is ours.
     """
 
     name: str
@@ -71,7 +79,9 @@ class Sight:
         torch.manual_seed(workspace.seed)
         (dataset,) = workspace.datasets(self.data)
         backbone = store.load(workspace.model(self.after))
-        heads = Heads(backbone.width, len(find("datasets", self.world).WORDS))
+        ids, means = self._names(backbone)
+        names = backbone.embedding_matrix.detach()[ids]
+        heads = Heads(backbone.width, len(ids))
         parts = backbone.parts()
         seeing = [*parts["vision_encoder"].values(), *parts["connector"].values()]
         for parameter in seeing:
@@ -84,10 +94,16 @@ class Sight:
                 for group in optimizer.param_groups:
                     group["lr"] = self.lr * self._factor(update)
                 tokens = torch.stack(backbone.family.features(backbone.model, pixels))
-                words, box = heads(tokens)
-                shown = ~boxes.isnan()
-                near = F.l1_loss(box[shown], boxes[shown]) if bool(shown.any()) else box.sum() * 0
-                right = F.binary_cross_entropy_with_logits(words, said)
+                words, box, digits = heads(tokens, names)
+                right = F.binary_cross_entropy_with_logits(words, (said @ means).clamp(max=1))
+                shown = ~boxes.isnan().any(-1)
+                near = box.sum() * 0
+                if bool(shown.any()):
+                    firsts = (boxes[shown] * 10).long().clamp(0, 9)
+                    near = F.l1_loss(box[shown], boxes[shown])
+                    near = near + DIGITS * F.cross_entropy(
+                        digits[shown].flatten(0, 1), firsts.flatten()
+                    )
                 optimizer.zero_grad(set_to_none=True)
                 (10 * right + near).backward()
                 nn.utils.clip_grad_norm_(seeing, 1.0)
@@ -108,6 +124,18 @@ class Sight:
         backbone.model.save_pretrained(folder)
         backbone.processor.save_pretrained(folder)
         return {"words_loss": loss, "box_loss": rows[-1]["box"]}
+
+    def _names(self, backbone: Backbone) -> tuple[list[int], Float[Tensor, "w n"]]:
+        """Tokens that begin a word, after a space or not, and which of `WORDS` each stands for."""
+        words = find("datasets", self.world).WORDS
+        spoken = [word.split()[-1] for word in words]
+        begins = [{backbone.composer.text_ids(t)[0] for t in (w, f" {w}")} for w in spoken]
+        every = [token for begin in begins for token in begin]
+        ids = sorted(
+            {token for token in every if every.count(token) <= 2}
+        )  # a bare space is no word
+        means = torch.tensor([[float(i in begin) for i in ids] for begin in begins])
+        return ids, means
 
     def _factor(self, update: int) -> float:
         warm = min(1.0, (update + 1) / max(1, self.updates // 10))

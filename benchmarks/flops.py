@@ -1,0 +1,284 @@
+"""FLOPs of shared beginnings beside the naive form, at the shape of InternVL2-2B, without weights.
+
+python benchmarks/flops.py --json flops.json
+
+The batches are collated by the product's own code from images of 448 x 448; vision encoder, decoder
+and head then run on the meta device under torch's FLOP counter, forward and backward. About 40
+tokens of system prompt, 256 of image, 70 of instruction, 20 of question, 5 of response. Naive: one
+row per view, question or label, each with its own image pass and the logits of all its tokens. Cold:
+every distinct image passes the vision encoder once. Warm: image features come from a cache.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import (
+    GotOcr2ImageProcessor,
+    InternVLConfig,
+    InternVLForConditionalGeneration,
+    InternVLProcessor,
+    InternVLVideoProcessor,
+    Qwen2Tokenizer,
+)
+
+from residency.backbone import family_of
+from residency.dataset import Dataset
+from residency.model import nano
+from residency.model.expert import Expert
+from residency.model.huggingface import Backbone
+from residency.objectives.vitask import VITask
+from residency.train.trainable import apply
+from residency.train.values import LoRA
+from residency.types import PLAIN, Batch, ImagePart, Picture, Reading, Sample, Turn, View
+
+SIDE, TOKENS = 448, 256
+SYSTEM = "You are a careful assistant for doctors. " * 4
+LABELS = tuple(
+    f"{a} {b}" for a in ("acute", "chronic") for b in (
+        "pneumonia", "effusion", "edema", "fibrosis", "atelectasis", "nodule", "no finding",
+    )
+)  # fmt: skip
+QUESTION = "Analyze the given chest X-ray image. The possible diagnoses are: " + ", ".join(LABELS)
+ANSWER = "yes, mild"
+TEMPLATE = (
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n'}}"
+    "{% for content in message['content'] %}"
+    "{% if content['type'] == 'image' %}{{ '<IMG_CONTEXT>\n' }}"
+    "{% else %}{{ content['text'] }}{% endif %}{% endfor %}{{'<|im_end|>\n'}}{% endfor %}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One case: tera-FLOPs of a sample in each form, and how much the naive form costs more."""
+
+    case: str
+    naive: float
+    cold: float
+    warm: float
+
+    @property
+    def ratios(self) -> tuple[float, float]:
+        """Naive over cold, naive over warm."""
+        return self.naive / self.cold, self.naive / self.warm
+
+
+def asked(number: int) -> str:
+    """A question of about twenty tokens."""
+    return f"Question {number}: is there any sign of {LABELS[number]} to be seen in this image?"
+
+
+def internvl2_2b(folder: Path) -> Backbone:
+    """The published sizes on the meta device, with a small tokenizer."""
+    words = nano.train_tokenizer([SYSTEM, QUESTION, *map(asked, range(8)), ANSWER], vocab_size=600)
+    words.save_pretrained(folder)
+    named = {
+        "start_image_token": "<img>",
+        "end_image_token": "</img>",
+        "context_image_token": "<IMG_CONTEXT>",
+        "video_token": "<video>",
+    }
+    tokenizer = Qwen2Tokenizer.from_pretrained(folder, extra_special_tokens=named)
+    tokenizer.add_tokens(["<quad>", "</quad>"], special_tokens=True)
+    size = {"height": SIDE, "width": SIDE}
+    processor = InternVLProcessor(
+        image_processor=GotOcr2ImageProcessor(size=size),
+        tokenizer=tokenizer,
+        video_processor=InternVLVideoProcessor(size=size),
+        image_seq_length=TOKENS,
+        chat_template=TEMPLATE,
+    )
+    config = InternVLConfig(
+        vision_config={
+            "hidden_size": 1024,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 16,
+            "intermediate_size": 4096,
+            "image_size": (SIDE, SIDE),
+            "patch_size": (14, 14),
+        },
+        text_config={
+            "model_type": "llama",
+            "hidden_size": 2048,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 8,
+            "intermediate_size": 8192,
+            "vocab_size": 92_553,
+        },
+        image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
+        image_seq_length=TOKENS,
+        tie_word_embeddings=False,
+    )
+    with torch.device("meta"):
+        model = InternVLForConditionalGeneration(config).bfloat16()
+    name, family = family_of("internvl")
+    return Backbone(name, family, model, processor, "internvl2-2b").train()
+
+
+def picture(seed: int) -> Picture:
+    """Noise of its own key."""
+    values = np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+    return Picture(key=str(seed), load=lambda: Image.fromarray(values), size=(SIDE, SIDE))
+
+
+def reading(number: int, image: Picture, question: str, answer: str) -> Reading:
+    """System turn, image with question, answer."""
+    sample = Sample(id=f"{number}", dataset="noise", task="vqa", answer=answer, images=(image,))
+    conversation = (
+        Turn("system", (SYSTEM,)),
+        Turn("user", (ImagePart(0), question)),
+        Turn("assistant", (answer,), learn=True),
+    )
+    return Reading(sample=sample, conversation=conversation)
+
+
+def hidden(backbone: Backbone, tokens: Tensor, attention: Tensor, positions: Tensor) -> Tensor:
+    """The decoder's states for embeddings that need a gradient, as slots and adapters make them."""
+    embeddings = torch.empty(
+        *tokens.shape, backbone.width, device="meta", dtype=torch.bfloat16, requires_grad=True
+    )
+    return backbone.decode(embeddings, attention.to("meta"), positions.to("meta"))[0]
+
+
+def see(backbone: Backbone, images: int) -> Tensor:
+    """Vision encoder and connector over that many images."""
+    pixels = torch.empty(images, 3, SIDE, SIDE, device="meta", dtype=torch.bfloat16)
+    counts = torch.ones(images, dtype=torch.long)
+    made = backbone.family.features(backbone.model, {"pixel_values": pixels, "tiles": counts})
+    return torch.stack(list(made)).float().sum()
+
+
+def as_trees(backbone: Backbone, batch: Batch, warm: bool) -> Tensor:
+    """Images once (or not at all), trees through the decoder, logits at responses."""
+    tree = batch.tree
+    assert tree is not None
+    states = hidden(backbone, tree.tokens, tree.mask, tree.positions).flatten(0, 1)
+    loss = torch.zeros((), device="meta")
+    for at in tree.reads.values():
+        loss = loss + backbone.head(states[at.to("meta")]).float().sum()
+    return loss if warm else loss + see(backbone, len(batch.pixels["pixel_values"]))
+
+
+def naively(backbone: Backbone, batch: Batch) -> Tensor:
+    """Every row with its own images and all logits; a causal mask, as rows have no padding here."""
+    loss = torch.zeros((), device="meta")
+    for prompt in batch.prompts.values():
+        width = prompt.tokens.shape[1]
+        causal = torch.ones(width, width, dtype=torch.bool).tril()[None, None]
+        mask = causal.expand(len(prompt.tokens), 1, -1, -1)
+        states = hidden(backbone, prompt.tokens, mask, prompt.positions)
+        loss = loss + backbone.head(states).float().sum() + see(backbone, len(prompt.images))
+    return loss
+
+
+def flops(update: Callable[[], Tensor], backward: bool) -> float:
+    """Of one update."""
+    with FlopCounterMode(display=False) as counter:
+        loss = update()
+        if backward:
+            loss.backward()  # type: ignore[no-untyped-call]
+    return float(counter.get_total_flops())
+
+
+def case(
+    name: str,
+    backbone: Backbone,
+    readings: Sequence[Reading],
+    views: Sequence[View] = (PLAIN,),
+    *,
+    per: int,
+    backward: bool = True,
+) -> Row:
+    """The three forms of one batch, per image."""
+    rows, trees = (backbone.collate(readings, views, form) for form in ("rows", "trees"))  # type: ignore[arg-type]
+    naive, cold, warm = (
+        flops(update, backward) / per / 1e12
+        for update in (
+            lambda: naively(backbone, rows),
+            lambda: as_trees(backbone, trees, False),
+            lambda: as_trees(backbone, trees, True),
+        )
+    )
+    return Row(name, naive, cold, warm)
+
+
+def measure(batch: int) -> list[Row]:
+    """Both stages of VITask with adapters, questions with all parts trained, labels scored."""
+    with tempfile.TemporaryDirectory() as folder:
+        backbone = internvl2_2b(Path(folder))
+    images = [picture(k) for k in range(batch)]
+    samples = [reading(k, image, QUESTION, LABELS[k]) for k, image in enumerate(images)]
+    data = Dataset(
+        name="noise", splits={"train": [r.sample for r in samples]}, labels=LABELS, digest="0"
+    )
+    backbone.expert = Expert.create("small", [data], seed=0)
+    apply(backbone, {"language_model": LoRA(lr=1e-4, rank=16)})
+    faced = [
+        replace(
+            one,
+            negative=samples[(k + 1) % batch].sample,
+            negative_response=(LABELS[(k + 1) % batch],),
+        )
+        for k, one in enumerate(samples)
+    ]
+    rows = [
+        case(
+            f"VITask stage {stage}",
+            backbone,
+            faced,
+            VITask(align=1.0, contrast=contrast).views,
+            per=batch,
+        )
+        for stage, contrast in ((1, 0.0), (2, 1.0))
+    ]
+    labels = [reading(k, images[0], QUESTION, label) for k, label in enumerate(LABELS)]
+    rows.append(case("14 labels scored", backbone, labels, per=1, backward=False))
+    for parameter in backbone.model.parameters():
+        parameter.requires_grad_(True)
+    for count in (1, 4, 8):
+        questions = [
+            reading(q, image, asked(q), ANSWER) for image in images[:2] for q in range(count)
+        ]
+        rows.append(case(f"{count} questions an image, all trained", backbone, questions, per=2))
+    return rows
+
+
+def table(rows: list[Row]) -> str:
+    """TFLOPs per image, and ratios."""
+    lines = [f"{'case':<36}{'naive':>8}{'cold':>8}{'warm':>8}{'naive/cold':>12}{'naive/warm':>12}"]
+    lines += [
+        f"{row.case:<36}{row.naive:>8.2f}{row.cold:>8.2f}{row.warm:>8.2f}"
+        f"{row.ratios[0]:>12.2f}{row.ratios[1]:>12.2f}"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Count, print, and write the numbers where asked."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    rows = measure(options.batch)
+    print("InternVL2-2B shape, images of 448 x 448 (256 tokens); TFLOPs per image.")
+    print(table(rows))
+    if options.json:
+        facts = {"command": " ".join(sys.argv), "torch": torch.__version__}
+        text = json.dumps(facts | {"rows": [asdict(row) for row in rows]}, indent=1)
+        options.json.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
