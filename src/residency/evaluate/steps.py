@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from residency.errors import DataError
 from residency.evaluate.controls import chance_row, majority
 from residency.evaluate.experts import answers
 from residency.evaluate.predict import Mode as Asked
-from residency.evaluate.predict import predict, select
+from residency.evaluate.predict import counts, predict, select
 from residency.evaluate.progress import watched
 from residency.evaluate.ranking import Ranking, figure, ranking, summary
 from residency.evaluate.report import choose, write_page
@@ -56,7 +56,7 @@ class Evaluate:
     expert: str | None = None
     exemplar: Exemplar = "cls"
     batch_size: int = 32
-    max_tokens: int = 64  # of a response
+    max_tokens: int = 64  # of a response; one that names every label may have as many as it takes
     limits: Limits = Limits()  # noqa: RUF009 - frozen; of a prompt, which cannot be dropped
 
     @property
@@ -87,8 +87,10 @@ class Evaluate:
             plugged = workspace.expert(self.expert)
             backbone.attach(Expert.load(plugged), exemplar=self.exemplar, seed=workspace.seed)
             model += f"+{self.expert}:{store.identity(str(plugged))}"
-        rows = []
+        rows, cut = [], 0
         for dataset in workspace.datasets(self.data):
+            samples = select(dataset, self.split, limit=workspace.limit, seed=workspace.seed)
+            longest = max(self.max_tokens, label_tokens(backbone, dataset, samples, self.wording))
             for view in self.views:
                 with watched(f"{dataset.name} {view.name}") as progress:
                     predictions = predict(
@@ -103,11 +105,32 @@ class Evaluate:
                         batch_size=self.batch_size,
                         limit=workspace.limit,
                         seed=workspace.seed,
-                        max_tokens=self.max_tokens,
+                        max_tokens=longest,
                         progress=progress,
                     )
                 rows += _rows(predictions, dataset, self.method, self.variant, workspace.seed)
-        return _write(workspace, self.name, rows)
+                cut += counts(predictions)["n_length"]
+        if cut:
+            print(f"  {cut} answers were cut off at the limit of tokens", flush=True)
+        return _write(workspace, self.name, rows) | {"n_length": cut}
+
+
+def label_tokens(
+    backbone: Backbone, dataset: Dataset, samples: Sequence[Sample], wording: Wording
+) -> int:
+    """Tokens of the longest response that names every label, with the end of the turn.
+
+    0 where the answers of the data set are no sets of labels.
+    """
+    if not dataset.multi_label:
+        return 0
+    kinds = {(sample.task, sample.language, sample.options): sample for sample in samples}
+    lengths = []
+    for sample in kinds.values():
+        every = replace(sample, answer=sample.options or tuple(dataset.labels))
+        written = task(sample.task).write(every, backbone.codec, wording)
+        lengths.append(len(backbone.composer.response_ids(written)) + 1)
+    return max(lengths)
 
 
 def predictions_folder(
