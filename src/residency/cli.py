@@ -212,7 +212,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _quiet_loading() -> None:
     """No bars of transformers for the weights it reads and writes; those of downloads stay."""
-    from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
     from transformers.utils import logging
 
     downloads = not are_progress_bars_disabled()
