@@ -278,7 +278,7 @@ def _is_done(folder: Path, identity: str, *, quiet: bool = False) -> bool:
     try:
         saved = json.loads((folder / "done.json").read_text(encoding="utf-8"))
         if saved["identity"] == identity:
-            if saved.get("summary") == _digest(folder / "summary.json"):
+            if saved["summary"] == _digest(folder / "summary.json"):
                 return True
             reason = "has another summary.json than it left"
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
