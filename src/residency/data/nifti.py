@@ -146,7 +146,7 @@ def _opened(path: Path) -> tuple[Any, tuple[int, int, int]]:
         bytes_promised += int(image.dataobj.offset)
     except Exception as error:  # a damaged header makes the parser raise nearly anything
         raise VolumeError(
-            "nifti", f"{path} is not a NIfTI file ({type(error).__name__}). Copy it again."
+            "nifti", f"{path} is not a whole NIfTI file ({type(error).__name__}). Copy it again."
         ) from None
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]

@@ -1,0 +1,256 @@
+"""Users' own files as data sets: find the split files, keep what each row says, build samples.
+
+A file stands alone (rows state `split`, else images are split 70/10/20, seeded) or lies in a folder
+as train, val and test. Rows that cannot be used are kept beside the samples of their split: `data
+check` counts them, and `bad.sift` decides by `on_bad` whether a run may go on without them.
+"""
+
+import functools
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from residency.data.card import Card, distinct_labels, read_card
+from residency.data.documents import RowError, json_lines, read_json
+from residency.data.images import file_picture, read_image
+from residency.data.rows import Rows
+from residency.data.said import Image, Said, identity, read_row, shape_of
+from residency.data.splits import SPLITS, SYNONYMS, assign
+from residency.dataset import Dataset
+from residency.errors import DataError
+from residency.types import Picture, Sample
+
+SUFFIXES = (".json", ".jsonl")
+HEAD = 1 << 20  # bytes read to tell the shape of a file
+MEDIA = ("", "images", "image", "media", "imgs")  # folders in which paths may start
+Entry = Said | RowError
+
+
+class Partial(Rows):
+    """The samples of a split, and in `faults` the rows beside them that cannot be used."""
+
+    def __init__(
+        self, count: int, build: Callable[[int], Sample], faults: Sequence[RowError]
+    ) -> None:
+        super().__init__(count, build)
+        self.faults = tuple(faults)
+
+
+def files_of(path: Path, suffixes: Sequence[str] = SUFFIXES) -> dict[str, Path]:
+    """The file of each split, under "" for a file that is not one split; empty where none is."""
+    try:
+        if path.is_file():
+            return {"": path} if path.suffix in suffixes else {}
+        found = sorted(entry for entry in path.iterdir() if entry.suffix in suffixes)
+    except OSError:
+        return {}
+    named = {
+        SYNONYMS[entry.stem.lower()]: entry for entry in found if entry.stem.lower() in SYNONYMS
+    }
+    if named:
+        return {split: named[split] for split in SPLITS if split in named}
+    return {"": found[0]} if len(found) == 1 and found[0].name != "dataset.json" else {}
+
+
+def first_row(path: Path) -> Mapping[str, object]:
+    """The first object of a JSON or JSON-lines file, as far as its head tells; never raises."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(HEAD).decode("utf-8-sig", errors="ignore").lstrip()
+        start = head.index("{")
+        if head[:start].strip() not in ("", "["):
+            return {}
+        value = json.JSONDecoder().raw_decode(head, start)[0]
+        return {key.strip(): entry for key, entry in value.items()}
+    except json.JSONDecodeError:  # longer than the head, or damaged: the keys are what is left
+        return dict.fromkeys(re.findall(r'"\s*(\w+)\s*"\s*:', head[:10_000]))
+    except (OSError, ValueError, RecursionError):
+        return {}
+
+
+def has_shape(path: Path, shapes: Iterable[str]) -> bool:
+    """Whether the files of a path hold rows of one of these shapes; never raises."""
+    files = files_of(path)
+    return bool(files) and shape_of(set(first_row(next(iter(files.values()))))) in set(shapes)
+
+
+def load_rows(where: str, reader: str, read: Callable[[object, str], Said] = read_row) -> Dataset:
+    """The data set of a JSON or JSON-lines file, or of a folder with one per split.
+
+    Raises:
+        DataError: no such file, not UTF-8, no list of rows, or no row that can be used.
+    """
+    path = Path(where)
+    files = files_of(path) if where else {}
+    if not files:
+        raise DataError(
+            f"No such file: {where!r}. Write {reader}:PATH ({', '.join(SUFFIXES)}), or a folder "
+            "with train.json, val.json, test.json."
+        )
+    entries = {split: list(_entries(file, read)) for split, file in files.items()}
+    root = path if path.is_dir() else path.parent
+    name = path.stem if path.is_file() else path.resolve().name
+    return as_dataset(name, entries, root, digest=_digest(files))
+
+
+def _entries(path: Path, read: Callable[[object, str], Said]) -> Iterable[Entry]:
+    rows: Iterable[tuple[int, object]]
+    lined = path.suffix == ".jsonl"
+    if lined:
+        rows = json_lines(path)
+    else:
+        value = read_json(path)
+        if isinstance(value, dict):
+            # {"data": [...]} and the like; one object alone is one row.
+            lists = [entry for entry in value.values() if isinstance(entry, list)]
+            value = lists[0] if len(lists) == 1 and not shape_of(set(value)) else [value]
+        if not isinstance(value, list):
+            raise DataError(f"{path} holds no list of rows.")
+        rows = enumerate(value, start=1)
+    for number, row in rows:
+        place = f"{path} {'line' if lined else 'row'} {number}"
+        try:
+            yield row if isinstance(row, RowError) else read(row, place)
+        except RowError as error:
+            yield error
+
+
+def as_dataset(
+    name: str, entries: Mapping[str, Sequence[Entry]], root: Path, *, digest: str
+) -> Dataset:
+    """A data set of rows in memory; those under the split "" are split by what they say.
+
+    Raises:
+        DataError: no row can be used; two labels that a response cannot tell apart.
+    """
+    card = read_card(root)
+    said = [entry for rows in entries.values() for entry in rows if isinstance(entry, Said)]
+    if not said:
+        one = next((entry for rows in entries.values() for entry in rows), None)
+        raise DataError(f"{root / name}: no row can be used. {one or 'There are no rows.'}")
+    notes = [*card.notes]
+    splits = _splits(entries, notes)
+    first = next(iter(splits))  # where bad rows are counted whose split nobody knows
+    faults: dict[str, list[RowError]] = {}
+    for split, rows in entries.items():
+        bad = [entry for entry in rows if isinstance(entry, RowError)]
+        faults.setdefault(split if split in splits else first, []).extend(bad)
+    media = _media(root, said, notes)
+    labels = card.labels or _labels(splits)
+    if count := sum(entry.unheard for entry in said):
+        notes.append(f"System turns left out, because the task words the instruction: {count}.")
+    if counts := Counter(entry.code for some in faults.values() for entry in some):
+        listed = ", ".join(f"{code} {count}" for code, count in counts.most_common())
+        notes.append(f"Rows that cannot be used: {listed}. See `data check`.")
+    return Dataset(
+        name=name,
+        splits={
+            split: Partial(
+                len(rows),
+                functools.partial(_sample, name, media, card, labels, rows),
+                faults.get(split, ()),
+            )
+            for split, rows in splits.items()
+        },
+        labels=distinct_labels(labels, str(root / name)),
+        modality=card.modality,
+        digest=digest,
+        source=card.source,
+        licence=card.licence,
+        notes=tuple(notes),
+    )
+
+
+def _splits(entries: Mapping[str, Sequence[Entry]], notes: list[str]) -> dict[str, list[Said]]:
+    """Usable rows by split: as the files say, else as the rows say, else by group or image."""
+    found: dict[str, list[Said]] = {split: [] for split in SPLITS}
+    for file, rows in entries.items():
+        usable = [entry for entry in rows if isinstance(entry, Said)]
+        if file:
+            found[file] += usable
+            continue
+        stated = [SYNONYMS.get(entry.split.lower(), "") for entry in usable]
+        if not all(stated):
+            places = assign([_unit(entry, number) for number, entry in enumerate(usable)])
+            stated = [SPLITS[place] for place in places]
+            notes.append("No split stated: groups (else images) were split 70/10/20, seed 0.")
+        for side, entry in zip(stated, usable, strict=True):
+            found[side].append(entry)
+    return {split: some for split, some in found.items() if some}
+
+
+def _unit(entry: Said, number: int) -> str:
+    if entry.group or not entry.images:
+        return f"g{entry.group}" if entry.group else f"row {number}"
+    return f"i{identity(entry.images[0])}"
+
+
+def _media(root: Path, said: Sequence[Said], notes: list[str]) -> Path:
+    """The folder in which the paths of images start."""
+    paths = [image for entry in said[:50] for image in entry.images if isinstance(image, str)]
+    for folder in MEDIA:
+        # A path that leaves the folder, or holds a NUL, is judged where it is read.
+        if any("\0" not in path and (root / folder / path).is_file() for path in paths):
+            if folder:
+                notes.append(f"Image paths start in the folder {folder!r}.")
+            return root / folder
+    return root
+
+
+def _labels(splits: Mapping[str, Sequence[Said]]) -> tuple[str, ...]:
+    """The distinct labels of all rows, by name."""
+    rows = (entry for some in splits.values() for entry in some)
+    return tuple(sorted({str(entry.label) for entry in rows if entry.label is not None}))
+
+
+def _sample(
+    name: str, media: Path, card: Card, labels: tuple[str, ...], rows: Sequence[Said], place: int
+) -> Sample:
+    return sample_of(rows[place], name, media, labels, card.modality.get("en", ""), f"row-{place}")
+
+
+def sample_of(
+    said: Said, name: str, media: Path, labels: tuple[str, ...], modality: str, place: str
+) -> Sample:
+    """The sample of a row; later turns of a conversation are its `also`."""
+    key = f"{name}/{said.id or place}"
+    pictures = tuple(picture_of(image, media, key) for image in said.images)
+    common = {"dataset": name, "images": pictures, "modality": modality, "group": said.group}
+    if said.label is not None:
+        answer = str(said.label)
+        if isinstance(said.label, int) and said.label < len(labels) and answer not in labels:
+            answer = labels[said.label]  # a class number of a file that declares its names
+        return Sample(id=key, task="classification", answer=answer, options=labels, **common)  # type: ignore[arg-type]
+    samples = [
+        Sample(
+            id=key if number == 0 else f"{key}#{number}",
+            # A short answer is scored word by word; one of several lines keeps them.
+            task="vqa" if question and answer == " ".join(answer.split()) else "caption",
+            question=question,
+            answer=answer,
+            **common,  # type: ignore[arg-type]
+        )
+        for number, (question, answer) in enumerate(said.turns)
+    ]
+    return replace(samples[0], also=tuple(samples[1:]))
+
+
+def picture_of(image: Image, media: Path, where: str) -> Picture:
+    """The picture of a path below `media`, or of bytes."""
+    if isinstance(image, str):
+        return file_picture(media, image)
+    load = functools.partial(read_image, image, f"the image of {where}")
+    return Picture(key=identity(image), load=load)
+
+
+def _digest(files: Mapping[str, Path]) -> str:
+    state = hashlib.sha256()
+    for split, path in files.items():
+        with path.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        state.update(f"{split}\0{content}\n".encode())
+    return state.hexdigest()
