@@ -18,17 +18,14 @@ tested on: fixture
 import functools
 from pathlib import Path
 
-from PIL.Image import Image
-
-from residency.data.boxes import Boxed, boxed_image, sound
+from residency.data.boxes import Boxed, boxed_image, boxed_sample, sound
 from residency.data.identity import stand_in
-from residency.data.images import array_image, inside
 from residency.data.published import Defects, Published, assemble, holds
 from residency.data.records import read_table
 from residency.data.splits import SPLITS, assign
 from residency.dataset import Dataset
 from residency.errors import DataError
-from residency.types import Box, Picture, Sample
+from residency.types import Box
 
 TABLE, IMAGES = "stage_2_train_labels.csv", "stage_2_train_images"
 COLUMNS = ("patientId", "x", "y", "width", "height", "Target")
@@ -78,7 +75,9 @@ def load(where: str) -> Dataset:
     return assemble(
         ABOUT,
         rows,
-        functools.partial(_sample, root / IMAGES),
+        functools.partial(
+            boxed_sample, ABOUT.name, root / IMAGES, (FINDING,), ABOUT.modality["en"]
+        ),
         files=[root / TABLE],
         defects=defects,
         images=(root / IMAGES, boxed_image),
@@ -95,26 +94,3 @@ def _box(cells: tuple[str, ...], where: str) -> Box | None:
     except ValueError:
         raise DataError(f"{where}: the box is {cells[1:5]}; expected four numbers.") from None
     return Box(name=FINDING, x1=x, y1=y, x2=x + width, y2=y + height)
-
-
-def _open(root: Path, name: str) -> Image:
-    from residency.data.dicom_pixels import eight_bit
-
-    return array_image(eight_bit(inside(root, name)))
-
-
-def _sample(root: Path, split: str, row: Boxed) -> Sample:
-    picture = Picture(
-        key=str(root / row.image), load=functools.partial(_open, root, row.image), size=row.size
-    )
-    return Sample(
-        id=f"{ABOUT.name}/{split}/{row.key}",
-        dataset=ABOUT.name,
-        task="detection",
-        answer=row.boxes,
-        images=(picture,),
-        question=FINDING,
-        options=(FINDING,),
-        modality=ABOUT.modality["en"],
-        group=row.group,
-    )
