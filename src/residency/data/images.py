@@ -14,7 +14,7 @@ import stat
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import PIL.Image
@@ -101,7 +101,9 @@ def dicom_image(
         raise ImageError(error.code, str(error)) from None
 
 
-def _open(stream: IO[bytes], path: str, max_pixels: int, background: Background) -> Image:
+def _open(
+    stream: io.BytesIO | io.BufferedReader, path: str, max_pixels: int, background: Background
+) -> Image:
     # Some libraries switch this on for the whole process; it fills missing rows with grey.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
@@ -192,7 +194,7 @@ def _require_file(path: str | Path) -> None:
         raise ImageError("empty", f"{path} is empty (0 bytes). Copy or download it again.")
 
 
-def _unidentified(stream: IO[bytes], path: str) -> ImageError:
+def _unidentified(stream: io.BytesIO | io.BufferedReader, path: str) -> ImageError:
     stream.seek(0)
     head = stream.read(256).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     found = next((what for start, what in IMPOSTORS if head.startswith(start)), "")
