@@ -5,24 +5,24 @@ Nothing here prints the value of a group: it may be a patient's identity.
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 from residency.codec import Qwen2VLCodec
+from residency.data.documents import RowError
 from residency.data.images import ImageError
 from residency.dataset import Dataset
 from residency.errors import DataError
 from residency.task import Wording, task, text_of
-from residency.types import Box, Picture, Sample
+from residency.types import Box, Box3D, Picture, Sample
 
 SHOWN = 3  # sample ids per problem, and samples per data set
 PROBLEMS = {
     "duplicate_id": "ids that several samples carry",
     "empty_answer": "samples whose answer is empty text",
     "label_outside": "samples whose answer is not among their options",
-    "box_outside": "samples with a box that is empty or leaves the image",
-    "volume": "samples whose volume cannot be read",
+    "box_outside": "samples with a box that is empty or leaves the image or volume",
     "group_crosses": "samples whose group (patient) is also in another split",
     "leak": "images of a later split that an earlier split shows, pixel for pixel",
     "duplicate": "images that their own split already shows under another name",
@@ -89,7 +89,7 @@ class _Ledger:
 
 
 @dataclass
-class _Images:
+class Images:
     """Every distinct picture decoded once: size or error code by key, first holder by content."""
 
     sizes: dict[str, tuple[int, int] | ImageError] = field(default_factory=dict)
@@ -97,12 +97,8 @@ class _Images:
     splits: defaultdict[bytes, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
 
     def see(self, picture: Picture, split: str, sample: str, ledger: _Ledger) -> None:
-        """Decode at first sight; report what cannot be read, leaks and duplicates."""
-        if picture.key not in self.sizes:
-            self._decode(picture)
-        size = self.sizes[picture.key]
-        if isinstance(size, ImageError):
-            ledger.add(f"image_{size.code}", sample, str(size))
+        """Report leaks and duplicates of a picture that can be read."""
+        if isinstance(self.size(picture), ImageError):
             return
         holders = self.splits[self.contents[picture.key]]
         if any(other != split for other in holders):
@@ -110,6 +106,12 @@ class _Images:
         elif holders.get(split, picture.key) != picture.key:
             ledger.add("duplicate", sample)
         holders.setdefault(split, picture.key)
+
+    def size(self, picture: Picture) -> tuple[int, int] | ImageError:
+        """(width, height) in pixels, or why it cannot be decoded; decodes at first sight."""
+        if picture.key not in self.sizes:
+            self._decode(picture)
+        return self.sizes[picture.key]
 
     def _decode(self, picture: Picture) -> None:
         try:
@@ -130,13 +132,15 @@ def check(dataset: Dataset, *, strict: bool = False, limit: int | None = None) -
     Raises:
         DataError: `strict` and something was found.
     """
-    ledger, images = _Ledger(), _Images()
+    ledger, images = _Ledger(), Images()
     checked: dict[str, int] = {}
     groups: dict[str, set[str]] = defaultdict(set)
     members: list[tuple[str, str]] = []
     ids: set[str] = set()
     for split, samples in dataset.splits.items():
         checked[split] = 0
+        for fault in faults_of(samples):
+            ledger.add(fault.code, fault.where, str(fault))
         for sample in islice(_each(samples), limit):
             checked[split] += 1
             if sample.id in ids:
@@ -144,7 +148,9 @@ def check(dataset: Dataset, *, strict: bool = False, limit: int | None = None) -
             ids.add(sample.id)
             for picture in sample.images:
                 images.see(picture, split, sample.id, ledger)
-            _check_facts(sample, images, ledger)
+            for one in (sample, *sample.also):
+                for code, what in defects_of(one, images):
+                    ledger.add(code, one.id, what)
             if sample.group:
                 groups[sample.group].add(split)
                 members.append((sample.group, sample.id))
@@ -171,27 +177,45 @@ def _each(samples: Sequence[Sample]) -> Iterable[Sample]:
     return (samples[row] for row in range(len(samples)))
 
 
-def _check_facts(sample: Sample, images: _Images, ledger: _Ledger) -> None:
+def faults_of(samples: Sequence[Sample]) -> tuple[RowError, ...]:
+    """The rows beside the samples that a reader could not use."""
+    found: tuple[RowError, ...] = getattr(samples, "faults", ())
+    return found
+
+
+def defects_of(sample: Sample, images: Images) -> Iterator[tuple[str, str]]:
+    """Code and reason of everything that makes one sample useless by itself."""
+    for picture in sample.images:
+        size = images.size(picture)
+        if isinstance(size, ImageError):
+            yield f"image_{size.code}", str(size)
     answer = sample.answer
     if isinstance(answer, str) and not answer.strip():
-        ledger.add("empty_answer", sample.id)
+        yield "empty_answer", PROBLEMS["empty_answer"]
     elif sample.options:
         stated = (answer,) if isinstance(answer, str) else answer
         if any(isinstance(entry, str) and entry not in sample.options for entry in stated):
-            ledger.add("label_outside", sample.id)
-    boxes = [entry for entry in answer if isinstance(entry, Box)]
-    size = images.sizes.get(sample.images[0].key) if sample.images else None
-    if boxes and isinstance(size, tuple):
-        width, height = size
-        # Written so that NaN fails.
-        fits = (0 <= b.x1 < b.x2 <= width and 0 <= b.y1 < b.y2 <= height for b in boxes)
-        if not all(fits):
-            ledger.add("box_outside", sample.id)
+            yield "label_outside", PROBLEMS["label_outside"]
+    if not _boxes_fit(sample, images):
+        yield "box_outside", PROBLEMS["box_outside"]
     if sample.volume is not None:
         try:
             sample.volume.load()
-        except DataError:
-            ledger.add("volume", sample.id)
+        except DataError as error:
+            yield f"volume_{getattr(error, 'code', 'unreadable')}", str(error)
+
+
+def _boxes_fit(sample: Sample, images: Images) -> bool:
+    """Whether boxes have an extent inside the first image; written so that NaN does not fit."""
+    cubes = [entry for entry in sample.answer if isinstance(entry, Box3D)]
+    if not all(0 <= c.x1 < c.x2 and 0 <= c.y1 < c.y2 and 0 <= c.z1 < c.z2 for c in cubes):
+        return False
+    boxes = [entry for entry in sample.answer if isinstance(entry, Box)]
+    size = images.size(sample.images[0]) if boxes and sample.images else None
+    if not isinstance(size, tuple):
+        return True
+    width, height = size
+    return all(0 <= b.x1 < b.x2 <= width and 0 <= b.y1 < b.y2 <= height for b in boxes)
 
 
 def show(dataset: Dataset) -> str:
@@ -268,7 +292,10 @@ def _few(dataset: Dataset) -> list[Sample]:
 
 def _wording(sample: Sample) -> str:
     worded = task(sample.task)
-    response = text_of(worded.write(sample, Qwen2VLCodec()))
+    try:
+        response = text_of(worded.write(sample, Qwen2VLCodec()))
+    except DataError as error:
+        response = f"cannot be written: {error}"
     return (
         f"sample {sample.id}\n  instruction: {_indent(worded.ask(sample, Wording()))}"
         f"\n  response:    {_indent(response)}"
