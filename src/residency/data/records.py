@@ -13,6 +13,7 @@ from residency.data.published import Defects
 from residency.errors import DataError
 
 Record = dict[str, Any]
+BLOCK = 1 << 20  # characters read at a time
 
 
 def read_json(path: Path) -> Any:
@@ -136,3 +137,37 @@ def _lines(path: Path) -> Iterator[Any]:
                 yield json.loads(text)
             except (ValueError, RecursionError) as error:
                 raise DataError(f"{path} line {number} is not JSON: {error}.") from None
+
+
+def stream_records(path: Path) -> Iterator[Record]:
+    """The objects of a JSON list one after the other, for files that exceed memory as a whole.
+
+    Raises:
+        DataError: no such file, not UTF-8, or no list of JSON objects.
+    """
+    decoder, place, ended = json.JSONDecoder(), 0, False
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            text = stream.read(BLOCK).lstrip()
+            if not text.startswith("["):
+                raise DataError(f"{path} is no list of JSON objects; it begins {text[:40]!r}.")
+            place = 1
+            while True:
+                while place < len(text) and text[place] in " \t\r\n,":
+                    place += 1
+                try:
+                    entry, place = decoder.raw_decode(text, place)
+                except ValueError:
+                    if ended:
+                        break
+                    more = stream.read(BLOCK)
+                    text, place, ended = text[place:] + more, 0, not more
+                    continue
+                if not isinstance(entry, dict):
+                    break
+                yield {key.strip(): value for key, value in entry.items()}
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"{path} cannot be read: {error}.") from None
+    rest = text[place:].strip()
+    if rest != "]":
+        raise DataError(f"{path} is no whole list of JSON objects; it goes on {rest[:40]!r}.")
