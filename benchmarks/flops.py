@@ -78,17 +78,32 @@ def asked(number: int) -> str:
     return f"Question {number}: is there any sign of {LABELS[number]} to be seen in this image?"
 
 
-def internvl2_2b(folder: Path) -> Backbone:
-    """The published sizes on the meta device, with a small tokenizer."""
-    words = nano.train_tokenizer([SYSTEM, QUESTION, *map(asked, range(8)), ANSWER], vocab_size=600)
-    words.save_pretrained(folder)
+PUBLISHED = {
+    "vision": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16}
+    | {"intermediate_size": 4096},
+    "text": {"hidden_size": 2048, "num_hidden_layers": 24, "num_attention_heads": 16}
+    | {"num_key_value_heads": 8, "intermediate_size": 8192, "vocab_size": 92_553},
+}
+TINY = {  # the same token counts in a model that a CPU can train
+    "vision": {"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 3}
+    | {"intermediate_size": 768},
+    "text": {"hidden_size": 256, "num_hidden_layers": 8, "num_attention_heads": 8}
+    | {"num_key_value_heads": 4, "intermediate_size": 1024, "vocab_size": 4096},
+}
+
+
+def internvl(sizes: dict[str, dict[str, int]], device: str) -> Backbone:
+    """An InternVL of those sizes with random weights and a small tokenizer."""
     named = {
         "start_image_token": "<img>",
         "end_image_token": "</img>",
         "context_image_token": "<IMG_CONTEXT>",
         "video_token": "<video>",
     }
-    tokenizer = Qwen2Tokenizer.from_pretrained(folder, extra_special_tokens=named)
+    with tempfile.TemporaryDirectory() as folder:
+        texts = [SYSTEM, QUESTION, *map(asked, range(8)), ANSWER]
+        nano.train_tokenizer(texts, vocab_size=600).save_pretrained(folder)
+        tokenizer = Qwen2Tokenizer.from_pretrained(folder, extra_special_tokens=named)
     tokenizer.add_tokens(["<quad>", "</quad>"], special_tokens=True)
     size = {"height": SIDE, "width": SIDE}
     processor = InternVLProcessor(
@@ -99,31 +114,17 @@ def internvl2_2b(folder: Path) -> Backbone:
         chat_template=TEMPLATE,
     )
     config = InternVLConfig(
-        vision_config={
-            "hidden_size": 1024,
-            "num_hidden_layers": 24,
-            "num_attention_heads": 16,
-            "intermediate_size": 4096,
-            "image_size": (SIDE, SIDE),
-            "patch_size": (14, 14),
-        },
-        text_config={
-            "model_type": "llama",
-            "hidden_size": 2048,
-            "num_hidden_layers": 24,
-            "num_attention_heads": 16,
-            "num_key_value_heads": 8,
-            "intermediate_size": 8192,
-            "vocab_size": 92_553,
-        },
+        vision_config={"image_size": (SIDE, SIDE), "patch_size": (14, 14), **sizes["vision"]},
+        text_config={"model_type": "llama", **sizes["text"]},
         image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
         image_seq_length=TOKENS,
         tie_word_embeddings=False,
     )
-    with torch.device("meta"):
-        model = InternVLForConditionalGeneration(config).bfloat16()
+    torch.manual_seed(0)
+    with torch.device(device):
+        model = InternVLForConditionalGeneration(config)
     name, family = family_of("internvl")
-    return Backbone(name, family, model, processor, "internvl2-2b").train()
+    return Backbone(name, family, model, processor, "benchmark").train()
 
 
 def picture(seed: int) -> Picture:
@@ -213,44 +214,50 @@ def case(
     return Row(name, naive, cold, warm)
 
 
-def measure(batch: int) -> list[Row]:
-    """Both stages of VITask with adapters, questions with all parts trained, labels scored."""
-    with tempfile.TemporaryDirectory() as folder:
-        backbone = internvl2_2b(Path(folder))
-    images = [picture(k) for k in range(batch)]
-    samples = [reading(k, image, QUESTION, LABELS[k]) for k, image in enumerate(images)]
-    data = Dataset(
-        name="noise", splits={"train": [r.sample for r in samples]}, labels=LABELS, digest="0"
-    )
+def pairs(batch: int) -> list[Reading]:
+    """Classification samples, the negative of each the next one."""
+    samples = [reading(k, picture(k), QUESTION, LABELS[k]) for k in range(batch)]
+    return [
+        replace(one, negative=other.sample, negative_response=(str(other.sample.answer),))
+        for one, other in zip(samples, [*samples[1:], samples[0]], strict=True)
+    ]
+
+
+def labels() -> list[Reading]:
+    """One image with each label as its answer."""
+    return [reading(k, picture(0), QUESTION, label) for k, label in enumerate(LABELS)]
+
+
+def questions(images: int, each: int) -> list[Reading]:
+    """Several questions about each image."""
+    return [
+        reading(q, picture(image), asked(q), ANSWER) for image in range(images) for q in range(each)
+    ]
+
+
+def with_expert(backbone: Backbone) -> Backbone:
+    """The same model with an expert, adapters in its language model and nothing else trained."""
+    train = [one.sample for one in pairs(2)]
+    data = Dataset(name="noise", splits={"train": train}, labels=LABELS, digest="0")
     backbone.expert = Expert.create("small", [data], seed=0)
     apply(backbone, {"language_model": LoRA(lr=1e-4, rank=16)})
-    faced = [
-        replace(
-            one,
-            negative=samples[(k + 1) % batch].sample,
-            negative_response=(LABELS[(k + 1) % batch],),
-        )
-        for k, one in enumerate(samples)
-    ]
-    rows = [
-        case(
-            f"VITask stage {stage}",
-            backbone,
-            faced,
-            VITask(align=1.0, contrast=contrast).views,
-            per=batch,
-        )
-        for stage, contrast in ((1, 0.0), (2, 1.0))
-    ]
-    labels = [reading(k, images[0], QUESTION, label) for k, label in enumerate(LABELS)]
-    rows.append(case("14 labels scored", backbone, labels, per=1, backward=False))
+    return backbone
+
+
+def measure(batch: int) -> list[Row]:
+    """Both stages of VITask with adapters, questions with all parts trained, labels scored."""
+    backbone = with_expert(internvl(PUBLISHED, "meta"))
+    backbone.model.bfloat16()
+    rows = []
+    for stage, contrast in ((1, 0.0), (2, 1.0)):
+        views = VITask(align=1.0, contrast=contrast).views
+        rows.append(case(f"VITask stage {stage}", backbone, pairs(batch), views, per=batch))
+    rows.append(case("14 labels scored", backbone, labels(), per=1, backward=False))
     for parameter in backbone.model.parameters():
         parameter.requires_grad_(True)
     for count in (1, 4, 8):
-        questions = [
-            reading(q, image, asked(q), ANSWER) for image in images[:2] for q in range(count)
-        ]
-        rows.append(case(f"{count} questions an image, all trained", backbone, questions, per=2))
+        name = f"{count} questions an image, all trained"
+        rows.append(case(name, backbone, questions(2, count), per=2))
     return rows
 
 

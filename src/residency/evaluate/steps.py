@@ -327,7 +327,7 @@ def token_probabilities(
         pairs += [
             {"sample": r.sample.id, "negative": r.negative.id} for r in readings if r.negative
         ]
-        batch = to_device(backbone.collate(readings, views), backbone.device)
+        batch = to_device(backbone.collate(readings, views, backbone.form), backbone.device)
         if batch.dropped:
             raise DataError(
                 f"The length policy drops {', '.join(batch.dropped[:3])}, so pairs would be "
