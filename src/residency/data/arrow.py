@@ -1,0 +1,229 @@
+"""Rows of Parquet and Arrow tables, read when they are asked for: images lie inside as bytes.
+
+Nothing but the wanted row is decoded, so a table of any size opens at once.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.ipc
+import pyarrow.parquet
+
+from residency.data.card import distinct_labels, read_card
+from residency.data.documents import RowError
+from residency.data.formats import Partial, sample_of
+from residency.data.said import IMAGE_KEYS, read_row, shape_of
+from residency.data.splits import SPLITS, SYNONYMS, assign
+from residency.dataset import Dataset
+from residency.errors import DataError
+from residency.types import Sample
+
+
+def parquet_keys(path: Path) -> tuple[set[str], bool]:
+    """The columns of a Parquet file, and whether its images are bytes; never raises."""
+    try:
+        schema = pyarrow.parquet.read_schema(path)
+    except (pa.ArrowException, OSError):
+        return set(), False
+    return set(schema.names), any(_holds_bytes(schema, key) for key in IMAGE_KEYS)
+
+
+def _holds_bytes(schema: pa.Schema, key: str) -> bool:
+    if key not in schema.names:
+        return False
+    kind = schema.field(key).type
+    kind = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else kind
+    inside = [field.name for field in kind] if pa.types.is_struct(kind) else []
+    return "bytes" in inside or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def read_parquet(paths: Sequence[Path]) -> pa.Table:
+    """Parquet files of equal columns as one table.
+
+    Raises:
+        DataError: a file that is cut off or no Parquet, or files of different columns.
+    """
+    return _together([_guarded(path, _parquet_table) for path in paths])
+
+
+def read_arrow(paths: Sequence[Path]) -> pa.Table:
+    """Arrow files or streams of equal columns as one table, mapped into memory and not read.
+
+    Raises:
+        DataError: a file that is cut off or no Arrow file, or files of different columns.
+    """
+    return _together([_guarded(path, _arrow_table) for path in paths])
+
+
+def _parquet_table(path: Path) -> pa.Table:
+    return pyarrow.parquet.read_table(path, memory_map=True)
+
+
+def _arrow_table(path: Path) -> pa.Table:
+    source = pa.memory_map(str(path))
+    try:
+        return pyarrow.ipc.open_stream(source).read_all()
+    except pa.ArrowInvalid:
+        source.seek(0)
+        return pyarrow.ipc.open_file(source).read_all()
+
+
+def _guarded(path: Path, read: Any) -> pa.Table:
+    try:
+        return read(path)
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{path} is not a whole table: {reason}. Copy it again.") from None
+
+
+def _together(tables: list[pa.Table]) -> pa.Table:
+    try:
+        return pa.concat_tables(tables)
+    except pa.ArrowException as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"Files of one split have different columns: {reason}.") from None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a table whose keys are a known shape; `names` are those of class numbers."""
+
+    table: pa.Table
+    name: str
+    root: Path
+    labels: tuple[str, ...]
+    names: tuple[str, ...]
+    modality: str
+
+    def said(self, row: int) -> dict[str, Any]:
+        """The row as keys and values, class numbers as names."""
+        found: dict[str, Any] = self.table.slice(row, 1).to_pylist()[0]
+        label = found.get("label")
+        if self.names and isinstance(label, int) and 0 <= label < len(self.names):
+            found["label"] = self.names[label]
+        return {key: value for key, value in found.items() if value is not None}
+
+    def sample(self, places: np.ndarray, index: int) -> Sample:
+        """The sample of row `places[index]`.
+
+        Raises:
+            RowError: the row cannot be used.
+        """
+        row = int(places[index])
+        said = read_row(self.said(row), f"{self.name} row {row + 1}")
+        return sample_of(said, self.name, self.root, self.labels, self.modality, f"row-{row}")
+
+
+def as_dataset(
+    name: str,
+    tables: Mapping[str, pa.Table],
+    root: Path,
+    *,
+    names: tuple[str, ...] = (),
+    licence: str = "",
+) -> Dataset:
+    """A data set of tables by split; the one under "" is split by its column, else by row.
+
+    Every row's text is read once here, so that a bad one is known; images are not decoded.
+
+    Raises:
+        DataError: columns of no known shape, or no row that can be used.
+    """
+    card = read_card(root)
+    notes = [*card.notes]
+    places: dict[str, tuple[pa.Table, np.ndarray]] = {}
+    for split, table in tables.items():
+        if not shape_of(set(table.column_names)):
+            raise DataError(
+                f"{root / name}: columns {', '.join(table.column_names[:12])} have no known shape. "
+                "Name them image and label, image and caption, messages, conversations, or "
+                "question and answer."
+            )
+        for part, rows in _parts(split, table, notes).items():
+            places[part] = (table, rows)
+    labels = names or card.labels or _labels(tables)
+    splits = {}
+    for split in sorted(places, key=SPLITS.index):
+        table, rows = places[split]
+        one = Rows(table, name, root, labels, names, card.modality.get("en", ""))
+        good, faults = _judged(one, rows)
+        if len(good) or faults:
+            splits[split] = Partial(len(good), functools.partial(one.sample, good), faults)
+    if not any(map(len, splits.values())):
+        first = next((f for rows in splits.values() for f in rows.faults), "There are no rows.")
+        raise DataError(f"{root / name}: no row can be used. {first}")
+    return Dataset(
+        name=name,
+        splits={split: rows for split, rows in splits.items() if len(rows)},
+        labels=distinct_labels(labels, str(root / name)),
+        modality=card.modality,
+        digest=_digest(tables),
+        source=card.source,
+        licence=card.licence or licence,
+        notes=tuple(notes),
+    )
+
+
+def _judged(rows: Rows, places: np.ndarray) -> tuple[np.ndarray, list[RowError]]:
+    """Rows that say something usable, and the faults of the others; images stay where they are."""
+    text = rows.table.select([k for k in rows.table.column_names if k not in IMAGE_KEYS])
+    shown = next((key for key in IMAGE_KEYS if key in rows.table.column_names), "")
+    light = Rows(text, rows.name, rows.root, rows.labels, rows.names, rows.modality)
+    good, faults = [], []
+    for row in places.tolist():
+        said = light.said(row)
+        if shown and rows.table[shown][row].is_valid:
+            count = len(rows.table[shown][row]) if shown == "images" else 1
+            said[shown] = ["(inside)"] * count
+        try:
+            read_row(said, f"{rows.name} row {row + 1}")
+            good.append(row)
+        except RowError as error:
+            faults.append(error)
+    return np.array(good, dtype=np.int64), faults
+
+
+def _parts(split: str, table: pa.Table, notes: list[str]) -> dict[str, np.ndarray]:
+    """Row numbers by split."""
+    if split:
+        return {split: np.arange(table.num_rows)}
+    stated = [""] * table.num_rows
+    if "split" in table.column_names:
+        words = table["split"].cast(pa.string()).to_pylist()
+        stated = [SYNONYMS.get((word or "").strip().lower(), "") for word in words]
+    if not all(stated):
+        units = [f"row {row}" for row in range(table.num_rows)]
+        stated = [SPLITS[place] for place in assign(units)]
+        notes.append("No split stated: rows were split 70/10/20, seed 0.")
+    found = {part: np.flatnonzero(np.array(stated) == part) for part in SPLITS}
+    return {part: rows for part, rows in found.items() if len(rows)}
+
+
+def _labels(tables: Mapping[str, pa.Table]) -> tuple[str, ...]:
+    found: set[str] = set()
+    for table in tables.values():
+        if shape_of(set(table.column_names)) == "label":
+            found |= {
+                str(value) for value in pc.unique(table["label"]).to_pylist() if value is not None
+            }
+    return tuple(sorted(found))
+
+
+def _digest(tables: Mapping[str, pa.Table]) -> str:
+    """By schema, and by length and a hash of every column's buffers."""
+    state = hashlib.sha256()
+    for split, table in tables.items():
+        state.update(f"{split}\0{json.dumps(table.column_names)}\0{table.num_rows}\n".encode())
+        for batch in table.to_batches():
+            for column in batch.columns:
+                for buffer in column.buffers():
+                    state.update(buffer or b"\0")
+    return state.hexdigest()
