@@ -196,10 +196,11 @@ def _compare(about: Published, rows: Mapping[str, Sequence[Row]], defects: Defec
     if "all" in about.sizes:
         found["all"] = sum(found.values())
     if any(found.get(split) != count for split, count in about.sizes.items()):
-        defects.notes.append(f"Rows: {_sizes(found)}; published: {_sizes(about.sizes)}.")
+        defects.notes.append(f"Rows: {sizes_text(found)}; published: {sizes_text(about.sizes)}.")
 
 
-def _sizes(sizes: Mapping[str, int]) -> str:
+def sizes_text(sizes: Mapping[str, int]) -> str:
+    """Counts by split in words, "" for none."""
     return ", ".join(f"{split} {sizes[split]:,}" for split in sorted(sizes, key=_order))
 
 

@@ -19,6 +19,7 @@ from PIL.Image import Image
 from residency.catalog import suggest
 from residency.data.images import array_image
 from residency.data.npz import Archive
+from residency.data.published import Published
 from residency.data.rows import Rows
 from residency.dataset import Dataset
 from residency.errors import DataError
@@ -164,6 +165,17 @@ FLAGS = {
     )
     for name, labels, modality, counts, md5 in PUBLISHED
 }
+ABOUT = Published(
+    name="medmnist",
+    title="MedMNIST 2D, twelve sets",
+    task="classification",
+    sizes={"train": 518_175, "val": 70_467, "test": 119_320},
+    metric="accuracy, macro-F1",
+    source="zenodo.org/records/10519652",
+    licence="CC BY 4.0 (DermaMNIST CC BY-NC 4.0)",
+    access="open download",
+    tested_on="real",
+)
 
 
 def recognises(path: Path) -> bool:
