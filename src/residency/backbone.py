@@ -1,6 +1,7 @@
 """What a model family is: the few facts that let one `Backbone` drive any vision-language model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -68,6 +69,20 @@ class Family(Protocol):
         """One pass of vision encoder and connector: the embeddings of every distinct image."""
         ...
 
+    def each(self, pixels: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+        """The tensors of every image alone; along their first axis they add up to `pixels`."""
+        ...
+
+    def encode(self, model: PreTrainedModel, pixels: Mapping[str, Tensor]) -> list[Tensor]:
+        """The vision encoder alone: what the connector reads of every distinct image."""
+        ...
+
+    def connect(
+        self, model: PreTrainedModel, encoded: Sequence[Tensor]
+    ) -> list[Float[Tensor, "_ d"]]:
+        """The connector alone: `connect(model, encode(model, pixels))` is `features`."""
+        ...
+
     def language_model(self, model: PreTrainedModel) -> nn.Module:
         """The decoder that takes `inputs_embeds` and returns hidden states."""
         ...
@@ -76,6 +91,16 @@ class Family(Protocol):
 def sequential_positions(length: int) -> Int[Tensor, "1 t"]:
     """0, 1, 2, ...: the positions of every family without M-RoPE."""
     return torch.arange(length)[None]
+
+
+@contextmanager
+def bypassed(module: nn.Module) -> Iterator[None]:
+    """Inside, the module returns what it is given, so that what runs before it can be had alone."""
+    module.forward = lambda given: given
+    try:
+        yield
+    finally:
+        del module.forward  # the method of its class is in force again
 
 
 def family_of(model_type: str) -> tuple[str, Family]:

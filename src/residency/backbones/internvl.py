@@ -14,7 +14,7 @@ from PIL.Image import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel, ProcessorMixin
 
-from residency.backbone import ImageLayout, sequential_positions
+from residency.backbone import ImageLayout, bypassed, sequential_positions
 from residency.codec import InternVLCodec
 from residency.errors import UsageError
 
@@ -89,14 +89,46 @@ def positions(length: int, spans: Sequence[tuple[int, ImageLayout]]) -> Int[Tens
 
 def features(model: PreTrainedModel, pixels: Mapping[str, Tensor]) -> list[Float[Tensor, "_ d"]]:
     """One pass through tower and projector for the tiles of all distinct images."""
+    made = _image_features(model, pixels)
+    return [tiles.flatten(0, 1) for tiles in made.split(pixels["tiles"].tolist())]
+
+
+def each(pixels: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """The tiles of every image `[tiles, 3, h, w]` and their number `[1]`."""
+    counts = pixels["tiles"]
+    tiles = pixels["pixel_values"].split(counts.tolist())
+    return [
+        {"pixel_values": own, "tiles": count}
+        for own, count in zip(tiles, counts.split(1), strict=True)
+    ]
+
+
+def encode(model: PreTrainedModel, pixels: Mapping[str, Tensor]) -> list[Tensor]:
+    """The tower and its pixel shuffle, which has no weights: `[tiles, tokens, 4 width]`."""
+    inner: Any = model.model
+    with bypassed(inner.multi_modal_projector):
+        made = _image_features(model, pixels)
+    return list(made.split(pixels["tiles"].tolist()))
+
+
+def connect(model: PreTrainedModel, encoded: Sequence[Tensor]) -> list[Float[Tensor, "_ d"]]:
+    """The projector."""
+    inner: Any = model.model
+    made = inner.multi_modal_projector(torch.cat(list(encoded)))
+    return [tiles.flatten(0, 1) for tiles in made.split([len(one) for one in encoded])]
+
+
+def _image_features(
+    model: PreTrainedModel, pixels: Mapping[str, Tensor]
+) -> Float[Tensor, "tiles k d"]:
     inner: Any = model.model
     config = model.config
-    made = inner.get_image_features(
+    made: Tensor = inner.get_image_features(
         pixels["pixel_values"],
         vision_feature_layer=config.vision_feature_layer,
         vision_feature_select_strategy=config.vision_feature_select_strategy,
     ).pooler_output
-    return [tiles.flatten(0, 1) for tiles in made.split(pixels["tiles"].tolist())]
+    return made
 
 
 def language_model(model: PreTrainedModel) -> nn.Module:

@@ -14,7 +14,7 @@ from PIL.Image import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel, ProcessorMixin
 
-from residency.backbone import ImageLayout
+from residency.backbone import ImageLayout, bypassed
 from residency.codec import Qwen2VLCodec
 from residency.errors import UsageError
 
@@ -98,6 +98,32 @@ def features(model: PreTrainedModel, pixels: Mapping[str, Tensor]) -> list[Float
     inner: Any = model.model
     made = inner.get_image_features(pixels["pixel_values"], pixels["image_grid_thw"])
     return list(made.pooler_output)
+
+
+def each(pixels: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Patches `[t h w, channels]` and grid `[1, 3]` of every image."""
+    grids = pixels["image_grid_thw"]
+    patches = pixels["pixel_values"].split(grids.prod(-1).tolist())
+    return [
+        {"pixel_values": own, "image_grid_thw": grid}
+        for own, grid in zip(patches, grids.split(1), strict=True)
+    ]
+
+
+def encode(model: PreTrainedModel, pixels: Mapping[str, Tensor]) -> list[Tensor]:
+    """The blocks without the merger: a state per patch `[t h w, width]`."""
+    visual: Any = model.model.visual
+    grids = pixels["image_grid_thw"]
+    with bypassed(visual.merger):
+        made = visual(pixels["pixel_values"].type(visual.dtype), grid_thw=grids)
+    return list(made.last_hidden_state.split(grids.prod(-1).tolist()))
+
+
+def connect(model: PreTrainedModel, encoded: Sequence[Tensor]) -> list[Float[Tensor, "_ d"]]:
+    """The merger, which makes a token of 2x2 patches."""
+    visual: Any = model.model.visual
+    merged = visual.merger(torch.cat(list(encoded)))
+    return list(merged.split([len(one) // visual.spatial_merge_size**2 for one in encoded]))
 
 
 def language_model(model: PreTrainedModel) -> nn.Module:
