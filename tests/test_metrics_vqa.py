@@ -210,3 +210,20 @@ def test_what_is_missing_is_named() -> None:
         score("choice_accuracy@likelihood", said("B", "B", options=OPTIONS))
     with pytest.raises(DataError, match="neither one of its options nor a letter"):
         score("choice_accuracy@strict", said("B", "spleen", options=OPTIONS))
+
+
+def test_food101_by_number_by_name_or_by_chance() -> None:
+    labels = ("apple pie", "ramen", "sushi")
+    for text, label in [
+        ("(2)", "sushi"),
+        ("It is 1 or 2 .", "sushi"),
+        ("the plate in this picture shows ramen", "ramen"),
+    ]:
+        one = metric("accuracy@food101")
+        assert one.prepare([said(text, label)], labels).tolist() == [[1]], text
+    guesses = [said("?", "ramen", sample=str(i)) for i in range(300)]
+    assert 0.2 < metric("accuracy@food101").prepare(guesses, labels).mean() < 0.47
+    with pytest.raises(DataError, match="outside the label set"):
+        metric("accuracy@food101").prepare([said("?", "pizza")], labels)
+    with pytest.raises(UsageError, match="numbers the classes"):
+        metric("accuracy@food101").prepare(guesses, ())

@@ -51,13 +51,13 @@ def place(answer: str, options: Sequence[str]) -> int | None:
     return letter if 0 <= letter < len(options) and len(answer.strip(" ().:")) == 1 else None
 
 
-def mmmu(said: str, options: Sequence[str], seed: str) -> int:
-    """The option that MMMU's parser reads, or a random one."""
+def mmmu(said: str, options: Sequence[str], seed: str, signs: Sequence[str] = LETTERS) -> int:
+    """The option that MMMU's parser reads, or a random one; `signs` are what stands for options."""
     for sign in ",.!?;:'":
         said = said.strip(sign)
     padded = f" {said} "
     for pattern in ("({})", " {} "):
-        found = [padded.rfind(pattern.format(LETTERS[i])) for i in range(len(options))]
+        found = [padded.rfind(pattern.format(signs[i])) for i in range(len(options))]
         if max(found) >= 0:
             return found.index(max(found))
     if len(padded.split()) > 5:
