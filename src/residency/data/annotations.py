@@ -16,12 +16,16 @@ from residency.types import Box
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Annotated:
-    """The boxes of one image; `size` is the (width, height) that the annotation states, if any."""
+    """The boxes of one image; `size` is the (width, height) that the annotation states, if any.
+
+    `asks` names what the boxes show where only that is asked for, "" for everything.
+    """
 
     image: str
     boxes: tuple[Box, ...]
     size: tuple[int, int] | None = None
     id: str = ""
+    asks: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

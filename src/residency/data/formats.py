@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from residency.data.card import Card, distinct_labels, read_card
 from residency.data.documents import RowError, json_lines, read_json
@@ -28,6 +29,7 @@ SUFFIXES = (".json", ".jsonl")
 HEAD = 1 << 20  # bytes read to tell the shape of a file
 MEDIA = ("", "images", "image", "media", "imgs")  # folders in which paths may start
 Entry = Said | RowError
+Read = TypeVar("Read")
 
 
 class Partial(Rows):
@@ -91,13 +93,18 @@ def load_rows(where: str, reader: str, read: Callable[[object, str], Said] = rea
             f"No such file: {where!r}. Write {reader}:PATH ({', '.join(SUFFIXES)}), or a folder "
             "with train.json, val.json, test.json."
         )
-    entries = {split: list(_entries(file, read)) for split, file in files.items()}
+    entries = {split: list(rows_of(file, read)) for split, file in files.items()}
     root = path if path.is_dir() else path.parent
     name = path.stem if path.is_file() else path.resolve().name
     return as_dataset(name, entries, root, digest=_digest(files))
 
 
-def _entries(path: Path, read: Callable[[object, str], Said]) -> Iterable[Entry]:
+def rows_of(path: Path, read: Callable[[object, str], Read]) -> Iterable[Read | RowError]:
+    """What `read` makes of every row of a JSON or JSON-lines file, the error where it fails.
+
+    Raises:
+        DataError: not UTF-8, or a JSON value that is no list of rows.
+    """
     rows: Iterable[tuple[int, object]]
     lined = path.suffix == ".jsonl"
     if lined:

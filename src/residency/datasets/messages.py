@@ -8,15 +8,17 @@ and licence are the owner's.
 
 from pathlib import Path
 
-from residency.data.formats import has_shape, load_rows
+from residency.data.formats import files_of, first_row, has_shape, load_rows
 from residency.dataset import Dataset
 
 SHAPES = ("messages",)
 
 
 def recognises(path: Path) -> bool:
-    """Whether its first row has this shape; never raises."""
-    return has_shape(path, SHAPES)
+    """Whether its first row has this shape, and no boxes (`objects` reads those); never raises."""
+    return has_shape(path, SHAPES) and "objects" not in first_row(
+        next(iter(files_of(path).values()))
+    )
 
 
 def load(where: str) -> Dataset:

@@ -1,0 +1,98 @@
+"""COCO boxes: one JSON of images, categories and annotations per split.
+
+On disk: the JSON alone beside its images, or a folder with `annotations/instances_train2017.json` and
+images in `train2017/`, or `train/_annotations.coco.json` beside its images (Roboflow). Segmentations
+are not read; crowds are left out and counted. Source and licence are the owner's.
+"""
+
+import re
+from pathlib import Path
+
+from residency.data.annotations import Annotated, read_coco
+from residency.data.boxed import as_dataset, image_folder
+from residency.data.formats import HEAD
+from residency.data.splits import SYNONYMS
+from residency.dataset import Dataset
+from residency.errors import DataError
+
+KEYS = ("images", "annotations", "categories")
+
+
+def recognises(path: Path) -> bool:
+    """Whether it is a COCO file, or a folder that holds some; never raises."""
+    try:
+        files = _files(path)
+    except OSError:
+        return False
+    return bool(files) and all(map(_is_coco, files.values()))
+
+
+def load(where: str) -> Dataset:
+    """Open a COCO file or a folder of them.
+
+    Raises:
+        DataError: no such file, not COCO, or an annotation of nothing that is listed.
+    """
+    path = Path(where)
+    files = _files(path) if where and path.exists() else {}
+    if not files:
+        raise DataError(f"No such file: {where!r}. Write coco:PATH of a JSON, or of its folder.")
+    root = path if path.is_dir() else path.parent
+    found: dict[str, list[Annotated]] = {}
+    names: list[str] = []
+    notes = []
+    for split, file in files.items():
+        coco = read_coco(file)
+        names += [name for name in coco.names if name not in names]
+        if coco.crowds:
+            notes.append(f"Crowd regions left out of {file.name}: {coco.crowds}.")
+        images = [entry.image for entry in coco.images]
+        beside = file.parent.relative_to(root).as_posix()
+        word = _word(file)
+        folder = image_folder(
+            root, images, ("", beside, word, "images", f"images/{word}", split, f"images/{split}")
+        )
+        found[split] = [_below(entry, folder) for entry in coco.images]
+    return as_dataset(path.stem if path.is_file() else path.resolve().name, found, root,
+                      notes=notes, names=names)  # fmt: skip
+
+
+def _below(entry: Annotated, folder: str) -> Annotated:
+    name = f"{folder}/{entry.image}" if folder else entry.image
+    return Annotated(image=name, boxes=entry.boxes, size=entry.size, id=entry.id)
+
+
+def _files(path: Path) -> dict[str, Path]:
+    """COCO files by split, under "" for one that states none."""
+    if path.is_file():
+        return {"": path} if path.suffix == ".json" else {}
+    if not path.is_dir():
+        return {}
+    found: dict[str, Path] = {}
+    listed = [*path.glob("annotations/*.json"), *path.glob("*/_annotations.coco.json")]
+    for file in sorted(listed or path.glob("*.json")):
+        if file.stem.startswith(("captions_", "person_keypoints_", "image_info_", "stuff_")):
+            continue  # other annotations of the same images
+        found.setdefault(_split(file), file)
+    return found if "" not in found or len(found) == 1 else {}
+
+
+def _word(file: Path) -> str:
+    """`train2017` of `instances_train2017.json`, `train` of `train/_annotations.coco.json`."""
+    return file.parent.name if file.stem.startswith("_") else file.stem.rpartition("_")[2]
+
+
+def _split(file: Path) -> str:
+    return SYNONYMS.get(re.sub(r"\d+$", "", _word(file)).lower(), "")
+
+
+def _is_coco(path: Path) -> bool:
+    """By its head and tail: a file of gigabytes is not read to be recognised."""
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        text = stream.read(HEAD)
+        if size > HEAD:
+            stream.seek(max(HEAD, size - HEAD))
+            text += stream.read(HEAD)
+    found = [f'"{key}"'.encode() in text for key in KEYS]
+    return all(found) or (size > 2 * HEAD and sum(found) == 2)
