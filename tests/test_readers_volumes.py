@@ -7,11 +7,13 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from residency.codec import Qwen2VLCodec
 from residency.data.check import check, show
 from residency.data.records import BLOCK, stream_records
 from residency.dataset import Dataset, open_dataset
 from residency.errors import DataError
-from residency.types import Box
+from residency.task import task, text_of
+from residency.types import Box, Box3D, Sample
 
 
 def paint(path: Path, value: int = 0) -> None:
@@ -164,3 +166,55 @@ def test_slake_boxes_follow_the_english_split(tmp_path):
     assert note(dataset, "no English question names").endswith(": 1.")
     assert note(dataset, "Boxes that are empty").endswith(": 1.")
     assert check(dataset).ok and dataset.labels == ("Liver", "Lung")
+
+
+def m3d_seg(root: Path) -> Path:
+    content: dict[str, list] = {"name": [], "train": [], "test": []}
+    for place, split in enumerate(("train", "train", "test")):
+        case = root / "0003" / f"case_{place}"
+        volume(case / "image.npy", 1.0)
+        (case / "masks").mkdir()
+        mask = np.zeros((1, 32, 256, 256), bool)
+        if place != 1:
+            mask[0, 3:7, 20:40, 100:101] = True
+        np.save(case / "masks" / "mask_2.npy", mask)
+        pair = {"image": f"/made/elsewhere/0003/case_{place}/image.npy"}
+        pair["label"] = f"/made/elsewhere/0003/case_{place}/masks/mask_2.npy"
+        content[split].append(pair)
+    content["train"].append(
+        {"image": "0003/case_0/image.npy", "label": "0003/case_0/masks/mask_9.npy"}
+    )
+    write_json(root / "0003" / "0003.json", content)
+    return root
+
+
+def test_m3d_seg_boxes_are_the_extent_of_the_mask(tmp_path):
+    dataset = open_dataset(str(m3d_seg(tmp_path)))
+    assert {s: len(rows) for s, rows in dataset.splits.items()} == {"train": 2, "test": 1}
+    assert note(dataset, "image or class is unknown").endswith(": 1.")
+    sample = dataset.split("test")[0]
+    spleen = Box3D(name="spleen", x1=100.0, y1=20.0, z1=3.0, x2=101.0, y2=40.0, z2=7.0)
+    assert sample.answer == (spleen,) and sample.question == "spleen"
+    assert "[(100,20,3),(101,40,7)]" in show(dataset)
+    found = {p.code: p.count for p in check(dataset).problems}
+    assert found["image_mask"] == 32 and found["volume_mask"] == 1
+    alone = open_dataset(f"m3d_seg:{tmp_path / '0003'}")
+    assert [s.id for s in alone.split("test")] == [sample.id]
+
+
+def test_cuboids_are_read_back():
+    liver = Box3D(name="liver", x1=0.0, y1=1.0, z1=2.0, x2=30.0, y2=40.0, z2=5.0)
+    spleen = Box3D(name="spleen", x1=3.0, y1=1.0, z1=2.0, x2=31.0, y2=40.0, z2=5.0)
+    worded, codec = task("detection3d"), Qwen2VLCodec()
+    for question, answer in (("liver", (liver,)), ("", (liver, spleen)), ("liver", ())):
+        sample = Sample(id="1", dataset="d", task="detection3d", answer=answer, question=question)
+        assert worded.read(text_of(worded.write(sample, codec)), sample, codec) == answer
+    sample = Sample(id="1", dataset="d", task="detection3d", answer=(liver,), question="liver")
+    said = "The liver is at (0, 1, 2), (30, 40, 5)."
+    assert worded.read(said, sample, codec) == (liver,)
+    for nonsense in ("", "somewhere", "[(5,5,5),(1,9,9)]", "(1,2),(3,4)"):
+        assert worded.read(nonsense, sample, codec) is None
+    with pytest.raises(DataError, match="not a tuple of 3D boxes"):
+        worded.write(
+            Sample(id="1", dataset="d", task="detection3d", answer="liver", question="liver"), codec
+        )

@@ -45,7 +45,9 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class Conversations:
-    """A set of such files; `about.task` is vqa for short answers, caption for long ones; `about.sizes` are by variant.
+    """A set of such files.
+
+    `about.task` is vqa for short answers, caption for long ones; `about.sizes` are by variant.
 
     `folders` are where the images may lie, beside the file; `facts` are keys kept as attributes.
     """
