@@ -1,5 +1,6 @@
 """Metrics against scikit-learn and by hand, unparsed answers and bootstrap weights included."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -8,9 +9,9 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from residency.catalog import find, names
 from residency.errors import DataError, UsageError
-from residency.metric import Metric
+from residency.metric import Metric, metrics
 from residency.metrics import accuracy, exact_match, iou25, macro_f1, point_hit, token_f1
-from residency.types import Answer, Box, Point, Prediction
+from residency.types import Answer, Box, Box3D, Point, Prediction
 
 LABELS = (
     "normal, benign",
@@ -185,3 +186,64 @@ def test_every_metric_keeps_the_contract() -> None:
         for one in getattr(module, "metrics", (module,)):
             assert isinstance(one, Metric)
             assert one.id == one.id.lower() and one.id.count("@") <= 1
+
+
+def varied(n: int = 24) -> dict[str, list[Prediction]]:
+    """Predictions of every kind of answer, some wrong and some unparsed, with all facts."""
+    rng = np.random.default_rng(2)
+    label, options = rng.integers(0, 3, (n, 2)), ["yes", "no", "maybe"]
+    place = rng.random((n, 4)) * 20
+    scores = rng.normal(size=(n, 3))
+    kinds: dict[str, list[Prediction]] = {
+        "label": [],
+        "set": [],
+        "box": [],
+        "box3d": [],
+        "point": [],
+    }
+    for i, (a, r) in enumerate(label):
+        x, y, u, v = map(float, place[i])
+        cuboids = [Box3D(name="", x1=q, y1=0.0, z1=0.0, x2=q + 9, y2=9.0, z2=9.0) for q in (x, u)]
+        answers: dict[str, tuple[Answer, Answer]] = {
+            "label": (options[a], options[r]),
+            "set": (tuple(options[: a + 1]), tuple(options[r:])),
+            "box": ((box(x, x + 10),), (box(u, u + 10), box(v, v + 10))),
+            "box3d": ((cuboids[0],), (cuboids[1],)),
+            "point": ((point(x, y),), (point(u, v),)),
+        }
+        for kind, (answer, reference) in answers.items():
+            text = answer if isinstance(answer, str) else ", ".join(map(str, answer))
+            one = said(None if i % 9 == 8 else answer, reference, text=text)
+            known = {
+                "options": options,
+                "answer_type": "OPEN" if i % 5 == 0 else "CLOSED",
+                "spacing_mm": 0.2,
+                "size": [40, 40],
+            }
+            scored = dict(zip(options, scores[i].tolist(), strict=True))
+            kinds[kind].append(replace(one, sample=f"s{i}", facts=known, scores=scored))
+    return kinds
+
+
+KIND = {"iou": "box", "iou3d": "box3d", "iou25": "box", "point_hit": "point", "mre_mm": "point"}
+KIND |= {"landmarks_found": "point", "subset_accuracy": "set", "label_accuracy": "set"}
+KIND |= {"samples_f1": "set", "ingredient_recall": "set", "ingredient_precision": "set"}
+# These take something from the whole set: document frequencies, the bounds of the bins; METEOR is an extra.
+OF_THE_SET = {"cider_d", "ece_adaptive", "meteor"}
+
+
+@pytest.mark.parametrize("id", sorted(i for i in metrics() if i.split("@")[0] not in OF_THE_SET))
+def test_every_metric_weighs_a_sample_as_often_as_it_is_drawn(id: str) -> None:
+    name = id.split("@")[0]
+    family = "point" if name.startswith("sdr_") else KIND.get(name) or KIND.get(name.split("_")[0])
+    made = varied()[family or "label"]
+    labels, one = ("yes", "no", "maybe"), metrics()[id]
+    weights = np.random.default_rng(1).integers(0, 3, size=(4, len(made)))
+    statistics = one.prepare(made, labels)
+    assert statistics.ndim == 2 and len(statistics) == len(made)
+    values = one.value(statistics, weights.astype(float))
+    assert values.shape == (4,) and np.isfinite(values).all()
+    for row, value in zip(weights, values, strict=True):
+        drawn = [p for p, times in zip(made, row, strict=True) for _ in range(times)]
+        whole = one.value(one.prepare(drawn, labels), np.ones((1, len(drawn))))[0]
+        assert value == pytest.approx(whole, abs=1e-9)

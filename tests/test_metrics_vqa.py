@@ -140,6 +140,11 @@ def test_token_recall_and_precision_count_a_word_once() -> None:
     row = said("right right right right lung", "right upper lobe")
     assert score("token_recall", row) == pytest.approx(1 / 3)
     assert score("token_precision", row) == pytest.approx(1 / 2)
+    # MedEvalKit prints these three numbers in each other's columns.
+    row = said("right lung lobe area", "right upper lobe")
+    assert score("token_precision", row) == pytest.approx(1 / 2)
+    assert score("token_recall", row) == pytest.approx(2 / 3)
+    assert score("token_f1", row) == pytest.approx(4 / 7)
     assert score("token_recall", said("左肺上叶", "左肺")) == 1
     assert score("token_precision", said("左肺上叶", "左肺")) == 0.5
     assert score("token_recall", said("x", "lung", answer=None), said("", "", answer="")) == 0.5

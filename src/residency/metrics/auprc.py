@@ -28,10 +28,10 @@ def value(statistics: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return mean_area(statistics, weights, _average_precision)
 
 
-def _average_precision(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
-    positives, negatives = positives[:, ::-1], negatives[:, ::-1]
-    hits = positives.cumsum(1)
-    said = hits + negatives.cumsum(1)
-    precision = np.divide(hits, said, out=np.zeros_like(hits), where=said > 0)
-    area = quotient((positives * precision).sum(1), positives.sum(1))
-    return np.where(negatives.sum(1) > 0, area, np.nan)
+def _average_precision(
+    positive: np.ndarray, below: np.ndarray, upto: np.ndarray, every: np.ndarray, ties: np.ndarray
+) -> np.ndarray:
+    """Each positive counts the precision among the samples at or above its score."""
+    hits = positive[:, ::-1].cumsum(1)[:, ::-1][:, ties]
+    precision = np.divide(hits, every - below, out=np.zeros_like(hits), where=every > below)
+    return quotient((positive * precision).sum(1), positive.sum(1))

@@ -7,6 +7,7 @@ scikit-learn's `roc_auc_score(average="macro")` on one-hot labels; with two labe
 """
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -18,7 +19,10 @@ from residency.types import Prediction
 
 id = "auroc"
 higher_is_better = True
-Area = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# Of the positives p of a label by ascending score: their weights, the weight of all samples below and
+# up to their score [draws, p], the weight of all [draws, 1], and the first positive of equal score [p].
+Area = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+_SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 
 
 def prepare(predictions: Sequence[Prediction], labels: Sequence[str]) -> np.ndarray:
@@ -68,21 +72,29 @@ def ranked(predictions: Sequence[Prediction], labels: Sequence[str], metric_id: 
 
 
 def mean_area(statistics: np.ndarray, weights: np.ndarray, area: Area) -> np.ndarray:
-    """The mean over labels of `area(positives, negatives)`, which are `[draws, ranks]`, ascending."""
+    """The mean over labels of `area`, over those that have positives and negatives in a draw."""
     total = np.zeros(len(weights))
     defined = np.zeros(len(weights))
     for rank, truth in zip(*np.split(statistics.T, 2), strict=True):
         order = np.argsort(rank, kind="stable")
-        starts = np.flatnonzero(np.diff(rank[order], prepend=-1))
+        ordered, positive = rank[order], np.flatnonzero(truth[order])
         drawn = weights[:, order]
-        every = np.add.reduceat(drawn, starts, axis=1)
-        positives = np.add.reduceat(drawn * truth[order], starts, axis=1)
-        one = area(positives, every - positives)
-        total += np.nan_to_num(one)
-        defined += np.isfinite(one)
+        below = np.zeros((len(weights), len(order) + 1))
+        np.cumsum(drawn, axis=1, out=below[:, 1:])
+        first, after = (np.searchsorted(ordered, ordered[positive], side) for side in _SIDES)
+        ties = np.searchsorted(positive, first)  # the first positive of the same rank
+        one = area(drawn[:, positive], below[:, first], below[:, after], below[:, -1:], ties)
+        present = drawn[:, positive].sum(1)
+        both = (present > 0) & (present < below[:, -1])
+        total += np.where(both, one, 0)
+        defined += both
     return quotient(total, defined)
 
 
-def _area(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
-    below = negatives.cumsum(1) - negatives / 2
-    return quotient((positives * below).sum(1), positives.sum(1) * negatives.sum(1))
+def _area(
+    positive: np.ndarray, below: np.ndarray, upto: np.ndarray, every: np.ndarray, ties: np.ndarray
+) -> np.ndarray:
+    """Mann-Whitney: pairs won over all samples, less those of positives among themselves."""
+    present = positive.sum(1)
+    won = (positive * (below + upto)).sum(1) / 2 - present**2 / 2
+    return quotient(won, present * (every[:, 0] - present))
