@@ -201,18 +201,17 @@ def count(dataset: Any, tag: str, path: str | os.PathLike[str]) -> int:
     raise DicomError("dicom_corrupt", f"{path}: {tag} is not a count. Export the file again.")
 
 
-def find_files(root: Path) -> list[Path]:
+def find_files(root: Path) -> Iterator[Path]:
     """Every DICOM file below a folder, by name; hidden ones and symbolic links left out."""
-    found = []
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(folder, name)
-            # Scanners export names without any suffix; DICOMDIR is an index, not an image.
-            likely = path.suffix.lower() in SUFFIXES or "." not in name or name[0].isdecimal()
-            if likely and name[0] != "." and name != "DICOMDIR" and not path.is_symlink():
-                found += [path] if path.is_file() and is_dicom(path) else []
-    return found
+            # Scanners export names without any suffix, or identifiers such as 1.2.840.1.
+            likely = path.suffix.lower() in SUFFIXES or name.replace(".", "").isdigit()
+            likely = likely or ("." not in name and name != "DICOMDIR")  # an index, not an image
+            if likely and not path.is_symlink() and path.is_file() and is_dicom(path):
+                yield path
 
 
 def _word(dataset: Any, tag: str) -> str:

@@ -1,0 +1,259 @@
+"""A folder of DICOM files with a table of labels or reports.
+
+On disk: DICOM files anywhere below the folder, and one CSV, TSV, JSON-lines or Parquet table in it with
+`image` (a path), or `patient`, `study`, `series` or `instance` (the identifiers inside the files); `label`,
+`report`, or `question` and `answer`; optional `split`. At least three slices of one series become a volume
+of 32 frames, other matches the images of the sample. Identifiers are compared and kept as stand-ins
+(`residency.data.identity`): the group of a sample is its hashed patient. Source and licence are the owner's.
+"""
+
+import functools
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from residency.data.card import Card, distinct_labels, read_card
+from residency.data.columns import SUFFIXES as TABLES
+from residency.data.columns import Columns, read_columns
+from residency.data.dicom import DicomError, Header, find_files, read_header
+from residency.data.documents import RowError
+from residency.data.formats import Partial
+from residency.data.identity import stand_in
+from residency.data.images import file_picture
+from residency.data.series import Slice, by_series, open_series, stackable
+from residency.data.splits import SPLITS, SYNONYMS, assign
+from residency.data.volumes import VolumeError, frames
+from residency.dataset import Dataset
+from residency.errors import DataError
+from residency.types import Picture, Sample
+
+KEYS = {
+    "image": "image", "file": "image", "path": "image",
+    "patient": "patient", "patientid": "patient", "patient_id": "patient",
+    "study": "study", "studyinstanceuid": "study", "study_id": "study",
+    "series": "series", "seriesinstanceuid": "series", "series_id": "series",
+    "instance": "instance", "sopinstanceuid": "instance", "image_id": "instance",
+}  # fmt: skip
+TASKS = {"label": "classification", "report": "report", "answer": "vqa"}
+MAX_IMAGES = 8  # of one row that no volume can be made of
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the table with the files that it means."""
+
+    number: int
+    answer: str
+    question: str
+    files: tuple[Slice, ...]
+
+    @property
+    def group(self) -> str:
+        """The hashed patient."""
+        return self.files[0][1].ids["patient"]
+
+
+def recognises(path: Path) -> bool:
+    """Whether it is a folder with one table and DICOM files; never raises."""
+    try:
+        return path.is_dir() and _table(path) is not None and any(True for _ in find_files(path))
+    except (OSError, DataError):
+        return False
+
+
+def load(where: str) -> Dataset:
+    """Open a folder of DICOM files with its table.
+
+    Raises:
+        DataError: no such folder, no table or several, columns missing, or no row with its files.
+    """
+    root = Path(where)
+    table = _table(root) if where and root.is_dir() else None
+    if table is None:
+        raise DataError(
+            f"{where!r} is no folder of DICOM files with one table. Write dicom:FOLDER."
+        )
+    columns = {name.lower(): values for name, values in read_columns(table).items()}
+    key, what = _roles(table, columns)
+    card = read_card(root)
+    files, unread = _headers(root)
+    notes = [*card.notes, *_warnings(files)]
+    if unread:
+        listed = ", ".join(f"{code} {count}" for code, count in unread.most_common())
+        notes.append(f"DICOM files that cannot be read: {listed}.")
+    rows, faults = _rows(root, table, columns, key, what, files)
+    if not rows:
+        raise DataError(f"{table}: no row can be used. {faults[0]}")
+    splits = _splits(table, columns, rows, notes)
+    labels = card.labels
+    if what == "label":
+        labels = labels or tuple(sorted({row.answer for row in rows}))
+    name, first = root.resolve().name, next(iter(splits))
+    build = functools.partial(_sample, name, root, card, TASKS[what], labels)
+    state = hashlib.sha256(table.read_bytes())
+    for path, _ in files:
+        state.update(f"{path.relative_to(root)}\0{path.stat().st_size}\n".encode())
+    return Dataset(
+        name=name,
+        splits={
+            split: Partial(
+                len(some), functools.partial(build, some), faults if split == first else ()
+            )
+            for split, some in splits.items()
+        },
+        labels=distinct_labels(labels, str(table)) if what == "label" else (),
+        modality=card.modality,
+        digest=state.hexdigest(),
+        source=card.source,
+        licence=card.licence,
+        notes=tuple(notes),
+    )
+
+
+def _table(root: Path) -> Path | None:
+    """The one table of the folder."""
+    found = [path for path in sorted(root.iterdir()) if path.suffix in TABLES and path.is_file()]
+    return found[0] if len(found) == 1 else None
+
+
+def _roles(table: Path, columns: Columns) -> tuple[str, str]:
+    """Which column names the files, and which holds the answer."""
+    key = next((name for name in columns if name in KEYS), "")
+    what = next((name for name in TASKS if name in columns), "")
+    if not key or not what or (what == "answer" and "question" not in columns):
+        raise DataError(
+            f"{table} has columns {', '.join(columns)}. It needs image, patient, study, series or "
+            "instance, and label, report, or question and answer."
+        )
+    return key, what
+
+
+def _headers(root: Path) -> tuple[list[Slice], Counter[str]]:
+    """Files with their headers, and the codes of those that cannot be read."""
+    found: list[Slice] = []
+    unread: Counter[str] = Counter()
+    for path in find_files(root):
+        try:
+            found.append((path, read_header(path)))
+        except DicomError as error:
+            unread[error.code] += 1
+    return found, unread
+
+
+def _warnings(files: Sequence[Slice]) -> list[str]:
+    """Why pixels may identify somebody, with the number of files."""
+    counts = Counter(warning for _, header in files for warning in header.warnings)
+    return [f"Look at the pixels: {count} files, each {what}." for what, count in counts.items()]
+
+
+def _rows(
+    root: Path, table: Path, columns: Columns, key: str, what: str, files: Sequence[Slice]
+) -> tuple[list[Row], list[RowError]]:
+    """Rows with their files, and those that cannot be used; identifiers appear in neither."""
+    kind = KEYS[key]
+    known: defaultdict[str, list[Slice]] = defaultdict(list)
+    for path, header in files:
+        name = str(path.relative_to(root)) if kind == "image" else header.ids[kind]
+        known[name].append((path, header))
+    rows, faults = [], []
+    cells: Mapping[str, list[str]] = {name: columns[name].to_pylist() for name in columns}
+    for place, value in enumerate(cells[key]):
+        where = f"{table} data row {place + 1}"
+        answer = " ".join(cells[what][place].split()) if what != "report" else cells[what][place]
+        matches = known.get(value if kind == "image" else stand_in(value), [])
+        try:
+            rows.append(
+                Row(
+                    place,
+                    _answered(answer, what, where),
+                    cells["question"][place] if what == "answer" else "",
+                    _usable(matches, kind, where),
+                )
+            )
+        except RowError as error:
+            faults.append(error)
+    return rows, faults
+
+
+def _answered(answer: str, what: str, where: str) -> str:
+    if not answer:
+        raise RowError("empty_answer", where, f"an empty {what}.")
+    return answer
+
+
+def _usable(matches: Sequence[Slice], kind: str, where: str) -> tuple[Slice, ...]:
+    """The files of a row, once it is sure that they can be shown."""
+    if not matches:
+        raise RowError("missing", where, f"no DICOM file of this {kind} can be read.")
+    if len({header.ids["patient"] for _, header in matches}) > 1:
+        raise RowError("group", where, f"files of several patients for one {kind}.")
+    several = [slices for slices in by_series(matches) if stackable(slices)]
+    if several:
+        if len(several) > 1:
+            raise RowError("series", where, "several volumes; name the series in the table.")
+        try:
+            open_series(several[0])
+        except VolumeError as error:
+            raise RowError(error.code, where, str(error)) from None
+        return tuple(several[0])
+    if len(matches) > MAX_IMAGES:
+        raise RowError("series", where, f"{len(matches)} images that are no volume.")
+    return tuple(matches)
+
+
+def _splits(
+    table: Path, columns: Columns, rows: Sequence[Row], notes: list[str]
+) -> dict[str, list[Row]]:
+    """Rows by split, a patient on one side alone where the table states none."""
+    if "split" in columns:
+        words = [columns["split"][row.number].as_py().lower() for row in rows]
+        if unknown := sorted({word for word in words if word not in SYNONYMS}):
+            raise DataError(f"{table} has split {unknown[0]!r}; allowed: {', '.join(SYNONYMS)}.")
+        sides = [SYNONYMS[word] for word in words]
+    else:
+        places = assign([row.group or str(row.files[0][0]) for row in rows])
+        sides = [SPLITS[place] for place in places]
+        notes.append("No column split: patients were split 70/10/20, seed 0.")
+    found: dict[str, list[Row]] = {split: [] for split in SPLITS}
+    for side, row in zip(sides, rows, strict=True):
+        found[side].append(row)
+    return {split: some for split, some in found.items() if some}
+
+
+def _sample(
+    name: str,
+    root: Path,
+    card: Card,
+    task: str,
+    labels: tuple[str, ...],
+    rows: list[Row],
+    place: int,
+) -> Sample:
+    row = rows[place]
+    header: Header = row.files[0][1]
+    pictures: tuple[Picture, ...]
+    volume = None
+    facts = {"modality": header.modality, "body_part": header.body_part, "view": header.view}
+    if stackable(row.files):
+        volume, grid = open_series(row.files)
+        pictures, slices = frames(volume, grid)
+        facts |= slices.attributes
+    else:
+        pictures = tuple(file_picture(root, str(path.relative_to(root))) for path, _ in row.files)
+        if header.spacing_mm:
+            facts["spacing_mm"] = " ".join(f"{side:g}" for side in header.spacing_mm)
+    return Sample(
+        id=f"{name}/{row.number + 1}",
+        dataset=name,
+        task=task,
+        answer=row.answer,
+        question=row.question,
+        images=pictures,
+        volume=volume,
+        options=labels if task == "classification" else (),
+        modality=card.modality.get("en", ""),
+        group=row.group,
+        attributes={key: value for key, value in facts.items() if value},
+    )

@@ -1,0 +1,161 @@
+"""NIfTI volumes with masks, labels or reports: 3D boxes are derived from the masks.
+
+On disk: one volume; a folder of volumes, with folders of masks on the same voxels; a folder per case
+with `segmentations/ORGAN.nii.gz` (TotalSegmentator); `imagesTr`, `labelsTr` and `dataset.json` with the
+names of labels (nnU-Net); or a CSV beside the volumes with `image` and `label` or `report`, and
+optional `split` and `patient`. Arrays of M3D (`.npy`) are read by `data.nifti.read_m3d`. A case becomes
+32 frames beside its voxels; boxes count voxels of the volume in RAS+ order, upper corner exclusive.
+Source and licence are the owner's.
+"""
+
+import functools
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from residency.data.card import Card, distinct_labels, read_card
+from residency.data.cases import Case, find_cases, measured, read_names, sample_of
+from residency.data.columns import SUFFIXES as TABLES
+from residency.data.columns import read_columns
+from residency.data.documents import RowError, read_json
+from residency.data.formats import Partial
+from residency.data.identity import stand_in
+from residency.data.images import inside
+from residency.data.nifti import is_nifti
+from residency.data.splits import SPLITS, SYNONYMS, assign
+from residency.dataset import Dataset
+from residency.errors import DataError
+from residency.types import Sample
+
+MARKS = ("imagesTr", "*.nii", "*.nii.gz", "*/*.nii", "*/*.nii.gz")
+
+
+def recognises(path: Path) -> bool:
+    """Whether it is a NIfTI file, or a folder that holds some; never raises."""
+    try:
+        if path.is_file():
+            return is_nifti(path)
+        return path.is_dir() and any(next(path.glob(mark), None) for mark in MARKS)
+    except OSError:
+        return False
+
+
+def load(where: str) -> Dataset:
+    """Open a volume or a folder of volumes; a case that cannot be used is a bad row.
+
+    Raises:
+        DataError: no such path, no volume, or a table that names none.
+    """
+    path = Path(where)
+    if not where or not recognises(path):
+        raise DataError(f"No NIfTI volume in {where!r}. Write nifti:PATH of a file or folder.")
+    root = path if path.is_dir() else path.parent
+    cases, notes = ([Case(volume=path)], []) if path.is_file() else find_cases(root)
+    names = _names(root)
+    tables = [file for file in sorted(root.iterdir()) if file.suffix in TABLES]
+    if path.is_dir() and tables:
+        cases = _told(root, tables[0])
+        notes.append(f"Cases are those of {tables[0].name}.")
+    untold = [case for case in cases if not (case.facts or case.masks or case.labels)]
+    if untold:
+        notes.append(f"Volumes without masks, label or report (left out): {len(untold)}.")
+        cases = [case for case in cases if case not in untold]
+    if any(case.labels for case in cases) and not names:
+        raise DataError(f"{root}: numbered labels need names in dataset.json, as `labels`.")
+    if not cases:
+        raise DataError(f"{root}: {' '.join(notes) or 'no volumes.'}")
+    notes.append("A volume of the head shows a face when it is rendered: remove it before sharing.")
+    return _assembled(path.resolve().name, root, cases, names, notes)
+
+
+def _assembled(
+    name: str, root: Path, cases: list[Case], names: dict[int, str], notes: list[str]
+) -> Dataset:
+    card = _card(root)
+    labels = card.labels or tuple(sorted({c.facts["label"] for c in cases if c.facts.get("label")}))
+    sides = [case.split for case in cases]
+    if not all(sides):
+        groups = [case.facts.get("group") or case.key for case in cases]
+        sides = [SPLITS[place] for place in assign(groups)]
+        notes.append("No split stated: cases were split 70/10/20, seed 0.")
+    splits: dict[str, list[Case]] = {split: [] for split in SPLITS}
+    faults: dict[str, list[RowError]] = {split: [] for split in SPLITS}
+    state = hashlib.sha256()
+    for side, case in zip(sides, cases, strict=True):
+        try:
+            splits[side].append(measured(case, names))
+        except RowError as error:
+            faults[side].append(error)
+        for file in (case.volume, *case.masks, *([case.labels] if case.labels else [])):
+            with file.open("rb") as stream:
+                state.update(hashlib.file_digest(stream, "sha256").digest())
+    first = next((split for split, rows in splits.items() if rows), "")
+    if not first:
+        raise DataError(
+            f"{root}: no case can be used. {next(f for s in faults.values() for f in s)}"
+        )
+    for split in SPLITS:
+        if not splits[split] and split != first:
+            faults[first] += faults[split]
+    return Dataset(
+        name=name,
+        splits={
+            split: Partial(
+                len(rows), functools.partial(_sample, name, card, labels, rows), faults[split]
+            )
+            for split, rows in splits.items()
+            if rows
+        },
+        labels=distinct_labels(labels, str(root)),
+        modality=card.modality,
+        digest=state.hexdigest(),
+        source=card.source,
+        licence=card.licence,
+        notes=(*card.notes, *notes),
+    )
+
+
+def _sample(name: str, card: Card, labels: tuple[str, ...], rows: list[Case], place: int) -> Sample:
+    return sample_of(rows[place], name, card.modality.get("en", ""), labels)
+
+
+def _card(root: Path) -> Card:
+    """The card, unless dataset.json is that of nnU-Net."""
+    return Card() if _is_nnunet(root) else read_card(root)
+
+
+def _is_nnunet(root: Path) -> bool:
+    return (root / "imagesTr").is_dir() and (root / "dataset.json").is_file()
+
+
+def _names(root: Path) -> dict[int, str]:
+    if not _is_nnunet(root):
+        return {}
+    value = read_json(root / "dataset.json")
+    return read_names(
+        root / "dataset.json", value.get("labels") if isinstance(value, Mapping) else 0
+    )
+
+
+def _told(root: Path, table: Path) -> list[Case]:
+    """The cases of a table: an image, and a label or report."""
+    columns = {key.lower(): values.to_pylist() for key, values in read_columns(table).items()}
+    what = next((key for key in ("label", "report") if key in columns), "")
+    if "image" not in columns or not what:
+        raise DataError(
+            f"{table} needs the columns image and label or report; found: {', '.join(columns)}."
+        )
+    cases = []
+    for row, image in enumerate(columns["image"]):
+        split = columns["split"][row].lower() if "split" in columns else ""
+        if split and split not in SYNONYMS:
+            raise DataError(f"{table} data row {row + 1} has split {split!r}.")
+        person = next((columns[key][row] for key in ("patient", "group") if key in columns), "")
+        facts = {
+            what: " ".join(columns[what][row].split()) if what == "label" else columns[what][row]
+        }
+        if not facts[what]:
+            raise DataError(f"{table} data row {row + 1} has an empty {what}.")
+        facts["group"] = stand_in(person)
+        cases.append(Case(volume=inside(root, image), split=SYNONYMS.get(split, ""), facts=facts))
+    return cases

@@ -1,0 +1,169 @@
+"""A DICOM folder with a table, and NIfTI with masks, are data sets without a line of code."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from residency.data.check import check, show
+from residency.data.identity import stand_in
+from residency.data.volumes import Slices
+from residency.dataset import open_dataset
+from residency.errors import DataError
+from residency.types import Box3D
+from test_medical_dicom import write
+from test_medical_volumes import AFFINE, save
+
+pytest.importorskip("pydicom")
+SHARED = Path(os.environ.get("RESIDENCY_SHARED_DATA", "../shared/data"))
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def salt(monkeypatch):
+    monkeypatch.setenv("RESIDENCY_SALT", "a test")
+
+
+def table(path: Path, *rows: dict[str, str]) -> None:
+    with path.open("w", newline="", encoding="utf-8-sig") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def radiograph(path: Path, patient: str, **attributes) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    pixels = RNG.integers(0, 4096, (16, 12)).astype(np.uint16)
+    return write(path, pixels, PatientID=patient, Modality="CR", PixelSpacing=[0.2, 0.1],
+                 StudyInstanceUID=f"1.2.{patient}", **attributes)  # fmt: skip
+
+
+def test_dicom_folder_with_labels_by_patient(tmp_path):
+    radiograph(tmp_path / "a" / "1.dcm", "77")
+    radiograph(tmp_path / "a" / "2.dcm", "77")
+    radiograph(tmp_path / "a" / "3", "78", BurnedInAnnotation="YES")
+    table(
+        tmp_path / "labels.csv",
+        {"PatientID": " 77", "label": "pneumonia", "split": "train"},
+        {"PatientID": "78", "label": "normal", "split": "test"},
+        {"PatientID": "99", "label": "normal", "split": "train"},
+        {"PatientID": "78", "label": "", "split": "train"},
+    )
+    dataset = open_dataset(str(tmp_path))
+    sample = dataset.splits["train"][0]
+    assert (sample.answer, sample.options) == ("pneumonia", ("normal", "pneumonia"))
+    assert len(sample.images) == 2 and sample.group == stand_in("77")
+    assert sample.attributes == {"modality": "CR", "spacing_mm": "0.2 0.1"}
+    assert sample.images[0].load().size == (12, 16)
+    assert {fault.code for fault in dataset.splits["train"].faults} == {"missing", "empty_answer"}
+    assert any("1 files, each declares burned-in" in note for note in dataset.notes)
+    text = f"{show(dataset)}{check(dataset)}{sample}{dataset.card}"
+    assert "Tester" not in text and "PatientID" not in text and "19010203" not in text
+
+
+def test_dicom_folder_with_reports_by_path_and_a_series(tmp_path):
+    for place, z in enumerate((4.0, 0.0, 2.0)):
+        radiograph(
+            tmp_path / "ct" / f"{place}.dcm", "5", SeriesInstanceUID="1.5",
+            ImagePositionPatient=[0, 0, z], ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+        )  # fmt: skip
+    table(tmp_path / "r.csv", {"series": "1.5", "report": "Clear.\nNo nodule."})
+    dataset = open_dataset(str(tmp_path))
+    (sample,) = [sample for rows in dataset.splits.values() for sample in rows]
+    assert (sample.task, sample.answer) == ("report", "Clear.\nNo nodule.")
+    assert sample.volume is not None and sample.volume.spacing_mm == (2.0, 0.2, 0.1)
+    assert len(sample.images) == 3
+    assert Slices.of(sample.attributes).mm(2.0) == 4.0
+    assert check(dataset).ok
+    radiograph(
+        tmp_path / "ct" / "9.dcm", "5", SeriesInstanceUID="1.5",
+        ImagePositionPatient=[0, 0, 9], ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+    )  # fmt: skip
+    with pytest.raises(DataError, match=r"no row can be used.*mm apart"):
+        open_dataset(str(tmp_path))
+
+
+def test_dicom_folders_that_lack_something(tmp_path):
+    from residency.datasets import dicom
+
+    radiograph(tmp_path / "a" / "1.dcm", "77")
+    assert not dicom.recognises(tmp_path)
+    table(tmp_path / "labels.csv", {"who": "77", "label": "x"})
+    with pytest.raises(DataError, match="It needs image, patient"):
+        open_dataset(str(tmp_path))
+    table(tmp_path / "labels.csv", {"image": "a/1.dcm", "question": "What?", "answer": "A chest."})
+    (sample,) = [one for rows in open_dataset(str(tmp_path)).splits.values() for one in rows]
+    assert (sample.task, sample.question, sample.answer) == ("vqa", "What?", "A chest.")
+
+
+LABELS = np.zeros((4, 5, 6), np.uint8)
+LABELS[1:3, 2:5, 0:2] = 1
+BOX = Box3D(name="left lung", x1=1.0, y1=2.0, z1=0.0, x2=3.0, y2=5.0, z2=2.0)
+
+
+def test_a_folder_per_case_with_a_mask_per_organ(tmp_path):
+    for case in ("s1", "s2", "s3"):
+        (tmp_path / case / "segmentations").mkdir(parents=True)
+        save(tmp_path / case / "ct.nii.gz")
+        save(tmp_path / case / "segmentations" / "left_lung.nii.gz", LABELS)
+        save(tmp_path / case / "segmentations" / "brain.nii.gz", LABELS * 0)
+    save(tmp_path / "s3" / "segmentations" / "brain.nii.gz", LABELS[:, :, :5])
+    dataset = open_dataset(str(tmp_path))
+    samples = {sample.id: sample for rows in dataset.splits.values() for sample in rows}
+    assert sorted(samples) == [f"{tmp_path.name}/s1", f"{tmp_path.name}/s2"]
+    sample = samples[f"{tmp_path.name}/s1"]
+    assert (sample.task, sample.answer, sample.group) == ("detection", (BOX,), "s1")
+    assert sample.volume is not None and sample.volume.spacing_mm == (5.0, 3.0, 2.0)
+    assert len(sample.images) == 6 and sample.images[0].load().size == (4, 5)
+    assert Slices.of(sample.attributes).mm(1.0) == 105.0
+    (fault,) = [fault for rows in dataset.splits.values() for fault in rows.faults]
+    assert fault.code == "mask_grid"
+    assert any("face" in note for note in dataset.notes)
+
+
+def test_nnunet_with_numbered_labels(tmp_path):
+    for folder in ("imagesTr", "labelsTr", "imagesTs"):
+        (tmp_path / folder).mkdir()
+    save(tmp_path / "imagesTr" / "case_0000.nii.gz")
+    save(tmp_path / "labelsTr" / "case.nii.gz", LABELS)
+    save(tmp_path / "imagesTs" / "other_0000.nii.gz")
+    names = {"labels": {"background": 0, "left_lung": 1}}
+    (tmp_path / "dataset.json").write_text(json.dumps(names))
+    dataset = open_dataset(str(tmp_path))
+    assert dataset.splits["train"][0].answer == (BOX,)
+    assert any("left out): 1" in note for note in dataset.notes)
+    (tmp_path / "dataset.json").write_text('{"labels": {"left_lung": "one"}}')
+    with pytest.raises(DataError, match="a name and a number"):
+        open_dataset(str(tmp_path))
+
+
+def test_volumes_with_a_table(tmp_path):
+    save(tmp_path / "a.nii.gz")
+    save(tmp_path / "b.nii.gz", affine=AFFINE @ np.diag([-1, 1, 1, 1]))
+    table(
+        tmp_path / "labels.csv",
+        {"image": "a.nii.gz", "label": "normal", "split": "train", "patient": "Somebody"},
+        {"image": "b.nii.gz", "label": "nodule", "split": "test", "patient": "Other"},
+    )
+    dataset = open_dataset(str(tmp_path))
+    sample = dataset.splits["train"][0]
+    assert (sample.task, sample.answer, sample.options) == (
+        "classification",
+        "normal",
+        ("nodule", "normal"),
+    )
+    assert sample.group == stand_in("Somebody")
+    assert check(dataset).ok
+
+
+@pytest.mark.shared_data
+@pytest.mark.skipif(not SHARED.is_dir(), reason="RESIDENCY_SHARED_DATA is absent")
+def test_real_ct_with_organ_masks():
+    dataset = open_dataset(str(SHARED / "totalsegmentator"))
+    (sample,) = dataset.splits["train"]
+    names = [box.name for box in sample.answer]
+    assert len(names) > 20 and {"liver", "aorta", "kidney left"} <= set(names)
+    assert len(sample.images) == 30
