@@ -107,7 +107,7 @@ def test_landmarks_in_millimetres() -> None:
     row = said(found, wanted, spacing_mm=0.1)
     assert score("mre_mm", row) == pytest.approx(1.5)
     assert score("sdr_2mm", row) == 1
-    wide = said(found, wanted, spacing_mm="0.15, 0.1")  # x is coarser than y
+    wide = said(found, wanted, spacing_mm="0.1 0.15")  # columns lie further apart than rows
     assert score("mre_mm", wide) == pytest.approx((3 + np.hypot(0.9, 0.8)) / 2)
     assert [score(f"sdr_{r}mm", wide) for r in ("2", "2_5", "3", "4")] == [0.5, 0.5, 1, 1]
 

@@ -1,9 +1,9 @@
 """Radial error of landmarks: how far a predicted point lies from the annotated one, in millimetres.
 
-Points are (x, y) in pixels of the *original* image; the fact `spacing_mm` of the sample, one number or
-two for x and y, makes them millimetres (0.1 for the cephalograms of ISBI 2015). A predicted point
-serves one reference point of its name, in the order in which they stand; a reference without a name
-takes any.
+Points are (x, y) in pixels of the *original* image; the fact `spacing_mm` of the sample makes them
+millimetres: one number (0.1 for the cephalograms of ISBI 2015), or two, between rows and between
+columns as in DICOM, the first of which scales y. A predicted point serves one reference point of its
+name, in the order in which they stand; a reference without a name takes any.
 
 `mre_mm`: the mean error over the landmarks that have a predicted point (lower is better). Those
 without one, and all of an unparsed answer, cannot have a distance and are left out: quote it beside
@@ -40,7 +40,7 @@ def errors_mm(prediction: Prediction, metric_id: str) -> tuple[np.ndarray, int]:
     if len(spacing) > 2 or min(spacing) <= 0:
         raise DataError(
             f"Sample {prediction.sample!r} has spacing_mm={spacing}; a pixel has one or two "
-            "positive sides (x, y)."
+            "positive sides (rows, columns)."
         )
     left, apart = points_of(prediction.answer), []
     for point in wanted:
@@ -49,7 +49,7 @@ def errors_mm(prediction: Prediction, metric_id: str) -> tuple[np.ndarray, int]:
         if same is not None:
             left.remove(same)
             apart.append((same.x - point.x, same.y - point.y))
-    offsets = np.array(apart, dtype=np.float64).reshape(-1, 2) * spacing
+    offsets = np.array(apart, dtype=np.float64).reshape(-1, 2) * spacing[::-1]
     return np.hypot(*offsets.T), len(wanted)
 
 
