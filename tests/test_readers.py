@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from residency.catalog import find
 from residency.codec import Qwen2VLCodec
 from residency.data.check import check
+from residency.data.overview import abouts
 from residency.dataset import Dataset, open_dataset
 from residency.task import task, text_of
 from residency.types import Box, Point
@@ -13,11 +15,29 @@ from residency.types import Box, Point
 pytestmark = pytest.mark.shared_data
 
 
-def opened(shared_data: Path, name: str) -> Dataset:
-    path = shared_data / name
+PLACES = {
+    "bccd": "bccd",
+    "cephalometric": "cephalometric",
+    "food_101": "food-101",
+    "iu_xray": "iu_xray",
+    "nutrition5k": "nutrition5k",
+    "rocov2": "rocov2",
+    "skincon": "skincon",
+    "slake": "slake",
+    "vqa_rad": "vqa_rad",
+    "wbcatt": "wbcatt",
+}
+
+
+def found(shared_data: Path, place: str) -> Path:
+    path = shared_data / place
     if not path.exists():
         pytest.skip(f"no real files at {path}")
-    return open_dataset(str(path))
+    return path
+
+
+def opened(shared_data: Path, name: str) -> Dataset:
+    return open_dataset(f"{name}:{found(shared_data, PLACES[name])}")
 
 
 def sizes(dataset: Dataset) -> dict[str, int]:
@@ -26,9 +46,9 @@ def sizes(dataset: Dataset) -> dict[str, int]:
 
 def note(dataset: Dataset, part: str) -> str:
     """The one note that says `part`."""
-    found = [line for line in dataset.notes if part in line]
-    assert len(found) == 1, (part, dataset.notes)
-    return found[0]
+    lines = [line for line in dataset.notes if part in line]
+    assert len(lines) == 1, (part, dataset.notes)
+    return lines[0]
 
 
 def survives_reading(dataset: Dataset, count: int = 40) -> None:
@@ -38,6 +58,13 @@ def survives_reading(dataset: Dataset, count: int = 40) -> None:
             worded = task(sample.task)
             text = text_of(worded.write(sample, Qwen2VLCodec()))
             assert worded.read(text, sample, Qwen2VLCodec()) == sample.answer, sample.id
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_one_published_layout_alone_is_recognised(shared_data, name):
+    path = found(shared_data, PLACES[name])
+    readers = {entry: find("datasets", entry) for entry, about in abouts().items() if about}
+    assert [entry for entry, reader in readers.items() if reader.recognises(path)] == [name]
 
 
 def test_vqa_rad_has_the_official_split_and_its_defects(shared_data):
@@ -133,7 +160,8 @@ def test_iu_xray_keeps_the_studies_whose_images_are_there(shared_data):
 
 
 def test_iu_xray_blank_split_key_is_read_from_the_entries(shared_data):
-    dataset = opened(shared_data, "iu_xray/annotation_blank_split_key.json")
+    path = found(shared_data, "iu_xray") / "annotation_blank_split_key.json"
+    dataset = open_dataset(f"iu_xray:{path}")
     assert sizes(dataset) == {"train": 2069, "val": 296, "test": 590}
     note(dataset, "'    ' is blank or unknown")
     assert len(dataset.split("test")[0].images) == 2
@@ -168,7 +196,7 @@ def test_skincon_leaves_out_what_is_marked(shared_data):
 
 
 def test_food_101_takes_the_three_classes_that_are_there(shared_data):
-    dataset = opened(shared_data, "food-101")
+    dataset = opened(shared_data, "food_101")
     assert sum(sizes(dataset).values()) == 180 and len(dataset.labels) == 101
     note(dataset, "3 of 101 classes have a folder of images")
     note(dataset, "classes.txt names 3 of the 101 classes")

@@ -69,7 +69,7 @@ def cbis(root: Path, count: int = 20) -> Path:
 
 
 def test_cbis_ddsm_describes_crops_and_asks_about_them(tmp_path):
-    dataset = open_dataset(str(cbis(tmp_path)))
+    dataset = open_dataset(f"cbis_ddsm:{cbis(tmp_path)}")
     sizes = {split: len(samples) for split, samples in dataset.splits.items()}
     assert sizes["test"] == 38 and sizes["train"] + sizes["val"] == 38
     assert note(dataset, "without a cropped JPEG").endswith(": 4.")
@@ -89,7 +89,7 @@ def test_cbis_ddsm_describes_crops_and_asks_about_them(tmp_path):
 def test_cbis_ddsm_without_jpegs_points_at_the_dicom_files(tmp_path):
     root = cbis(tmp_path)
     (root / "csv" / "dicom_info.csv").unlink()
-    dataset = open_dataset(str(root))
+    dataset = open_dataset(f"cbis_ddsm:{root}")
     note(dataset, "None of the images is on disk")
     assert every(dataset)[0].images[0].key.endswith("000000.dcm")
 
@@ -122,7 +122,7 @@ def llava_rad(root: Path) -> Path:
 
 def test_llava_rad_reports_and_the_filter_of_chexmask(tmp_path):
     root = llava_rad(tmp_path)
-    dataset = open_dataset(str(root))
+    dataset = open_dataset(f"llava_rad:{root}")
     assert {s: len(rows) for s, rows in dataset.splits.items()} == {"train": 3, "val": 3, "test": 3}
     assert note(dataset, "Rows without text").endswith(": 3.")
     note(dataset, "No table of CheXmask")
@@ -136,7 +136,7 @@ def test_llava_rad_reports_and_the_filter_of_chexmask(tmp_path):
         "train-2,0.70,0.9,",
     ]
     write(root / "MIMIC-CXR-JPG.csv", *rows)
-    filtered = open_dataset(str(root))
+    filtered = open_dataset(f"llava_rad:{root}")
     assert note(filtered, "quality is below 0.7").endswith(": 1.")
     assert len(filtered.split("train")) == 2
     assert {p.code for p in check(filtered).problems} == {"group_crosses"}
@@ -153,7 +153,7 @@ def test_medical_cxr_vqa_leaves_out_views(tmp_path, given):
             side = ("train", "val", "test")[place % 3]
             rows.append(f"1000{place},7{place},{kind},what {kind}?,{answer}" + f",{side}" * given)
     write(tmp_path / "medical_cxr_vqa_questions.csv", *rows)
-    dataset = open_dataset(str(tmp_path))
+    dataset = open_dataset(f"medical_cxr_vqa:{tmp_path}")
     assert note(dataset, "about the view").endswith(": 10.")
     assert {s: len(some) for s, some in dataset.splits.items()} == (
         {"train": 12, "val": 9, "test": 9} if given else {"train": 21, "val": 3, "test": 6}

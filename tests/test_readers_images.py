@@ -47,7 +47,7 @@ def aptos(root: Path, count: int = 20) -> Path:
 
 
 def test_aptos_is_split_in_the_shares_of_retfound(tmp_path):
-    dataset = open_dataset(str(aptos(tmp_path / "aptos")))
+    dataset = open_dataset(f"aptos2019:{aptos(tmp_path / 'aptos')}")
     assert dataset.name == "aptos2019" and dataset.labels == ("0", "1", "2", "3", "4")
     assert [len(samples) for samples in dataset.splits.values()] == [11, 3, 6]
     assert sorted(int(s.id[-3:]) % 5 for s in every(dataset)) == sorted(
@@ -67,7 +67,7 @@ def test_aptos_leaves_out_absent_images_and_unknown_grades_and_counts_them(tmp_p
         (root / "train.csv").read_text().replace("id001,1", "id001,7").replace("id002,2", "id002,")
     )
     (root / "train.csv").write_text(table)
-    dataset = open_dataset(str(root))
+    dataset = open_dataset(f"aptos2019:{root}")
     assert len(every(dataset)) == 17
     assert note(dataset, "without known label").endswith(": 1.")
     assert note(dataset, "Rows without label").endswith(": 1.")
@@ -109,14 +109,14 @@ def idrid(root: Path) -> Path:
 
 
 def test_idrid_numbers_start_again_in_the_test_folder(tmp_path):
-    dataset = open_dataset(str(idrid(tmp_path)))
+    dataset = open_dataset(f"idrid:{idrid(tmp_path)}")
     assert {s: len(samples) for s, samples in dataset.splits.items()} == {"train": 5, "test": 3}
     first, other = dataset.split("train")[0], dataset.split("test")[0]
     assert (first.id, other.id) == ("idrid/train/IDRiD_001", "idrid/test/IDRiD_001")
     assert "a. Training Set" in first.images[0].key and "b. Testing Set" in other.images[0].key
     assert first.attributes == {"edema": "1"}
     assert check(dataset).ok
-    inner = open_dataset(str(tmp_path / "B. Disease Grading"))
+    inner = open_dataset(f"idrid:{tmp_path / 'B. Disease Grading'}")
     assert inner.digest == dataset.digest
 
 
@@ -130,7 +130,7 @@ def test_messidor2_reads_both_headers_and_leaves_out_what_is_not_gradable(tmp_pa
         name = f"IM{place:06}.jpg" if place % 2 else f"2005_{place}.png"
         rows.append(f"{name},{'' if place == 3 else place % 5},0,{0 if place == 3 else 1}")
     write(tmp_path / "messidor_data.csv", f"{header},adjudicated_dme,adjudicated_gradable", *rows)
-    dataset = open_dataset(str(tmp_path))
+    dataset = open_dataset(f"messidor2:{tmp_path}")
     assert dataset.name == "messidor2" and len(every(dataset)) == 9
     assert note(dataset, "not gradable").endswith(": 1.")
     assert check(dataset).ok
@@ -178,7 +178,7 @@ def foodseg(root: Path) -> Path:
 
 
 def test_foodseg103_answers_are_the_ids_of_the_mask(tmp_path):
-    dataset = open_dataset(str(foodseg(tmp_path)))
+    dataset = open_dataset(f"foodseg103:{foodseg(tmp_path)}")
     assert dataset.multi_label and dataset.labels == ("candy", "egg tart", "other ingredients")
     answers = {split: [s.answer for s in samples] for split, samples in dataset.splits.items()}
     assert answers == {
@@ -194,7 +194,7 @@ def test_foodseg103_counts_masks_that_cannot_be_read(tmp_path):
     masks = root / "Images" / "ann_dir"
     PIL.Image.new("RGB", (5, 4)).save(masks / "test" / "00000002.png")
     PIL.Image.new("L", (5, 4), 77).save(masks / "train" / "00000001.png")
-    findings = check(open_dataset(str(root)))
+    findings = check(open_dataset(f"foodseg103:{root}"))
     assert [(p.code, p.count) for p in findings.problems] == [("image_mask", 2)]
     assert "77 of no category" in findings.problems[0].what
 
@@ -209,7 +209,7 @@ def peir(root: Path) -> list[str]:
 
 def test_peir_gross_repeats_the_split_of_its_crawler(tmp_path):
     lines = peir(tmp_path)
-    whole = open_dataset(str(tmp_path))
+    whole = open_dataset(f"peir_gross:{tmp_path}")
     assert {s: len(samples) for s, samples in whole.splits.items()} == {"train": 18, "test": 2}
     assert note(whole, "lists again").endswith(": 1.")
     assert (
@@ -218,7 +218,7 @@ def test_peir_gross_repeats_the_split_of_its_crawler(tmp_path):
     test = [f"{Path(s.images[0].key).name}" for s in whole.split("test")]
     write(tmp_path / "test_images.tsv", *(one for one in lines if one.split("\t")[0] in test))
     write(tmp_path / "train_images.tsv", *(one for one in lines if one.split("\t")[0] not in test))
-    given = open_dataset(str(tmp_path))
+    given = open_dataset(f"peir_gross:{tmp_path}")
     assert {s.id for s in given.split("test")} == {s.id for s in whole.split("test")}
     assert check(given).ok
 
@@ -237,7 +237,7 @@ def test_rsna_boxes_by_patient_with_hidden_identities(tmp_path, monkeypatch, del
     rows.append("patient-9,1000,1000,70,80,1")
     lines = ["patientId,x,y,width,height,Target", *rows]
     write(tmp_path / "stage_2_train_labels.csv", *(one.replace(",", delimiter) for one in lines))
-    dataset = open_dataset(str(tmp_path))
+    dataset = open_dataset(f"rsna_pneumonia:{tmp_path}")
     samples = every(dataset)
     assert len(samples) == 10 and {len(s.answer) for s in samples} == {0, 2}
     found = next(s for s in samples if s.answer)
@@ -256,7 +256,7 @@ def test_rsna_images_are_dicom(tmp_path, monkeypatch):
     path = tmp_path / "stage_2_train_images" / "p.dcm"
     write(path, "no DICOM")
     with pytest.raises(DataError):
-        every(open_dataset(str(tmp_path)))[0].images[0].load()
+        every(open_dataset(f"rsna_pneumonia:{tmp_path}"))[0].images[0].load()
 
 
 def test_cephalometric_challenge_folders_average_two_readers(tmp_path):
@@ -265,7 +265,7 @@ def test_cephalometric_challenge_folders_average_two_readers(tmp_path):
         for reader, shift in (("400_senior", 0), ("400_junior", 10)):
             points = [f"{100 + place + shift},{200 + place}" for place in range(19)]
             write(tmp_path / reader / f"{number:03}.txt", *points, "1", "2", "3")
-    dataset = open_dataset(str(tmp_path))
+    dataset = open_dataset(f"cephalometric:{tmp_path}")
     assert {s: len(samples) for s, samples in dataset.splits.items()} == {"train": 19, "test": 38}
     assert dataset.split("train")[1].answer == (Point(name="Nasion", x=106.0, y=201.0),)
     assert [s.attributes["part"] for s in dataset.split("test")[18:20]] == ["test1", "test2"]
@@ -275,4 +275,4 @@ def test_cephalometric_refuses_an_incomplete_image(tmp_path):
     (tmp_path / "images").mkdir()
     write(tmp_path / "points.csv", "document,points", "001.jpg,\"{0: {'x': 1.0, 'y': 2.0}}\"")
     with pytest.raises(DataError, match=r"001.jpg lacks landmark 1 \(Nasion\)"):
-        open_dataset(str(tmp_path))
+        open_dataset(f"cephalometric:{tmp_path}")

@@ -119,7 +119,7 @@ def test_chimed_vl_is_chinese(tmp_path):
         "conversations": turns("<image>\n图中是什么？", "细胞"),
     }
     write_json(tmp_path / "stage2_data.json", [entry])
-    dataset = open_dataset(str(tmp_path))
+    dataset = open_dataset(f"chimed_vl:{tmp_path}")
     sample = dataset.split("train")[0]
     assert dataset.name == "chimed_vl_instruction"
     assert (sample.language, sample.question, sample.answer) == ("zh", "图中是什么？", "细胞")
@@ -216,7 +216,7 @@ def pathvqa(root: Path, named: bool = True) -> Path:
 
 @pytest.mark.parametrize("named", [True, False])
 def test_pathvqa_decodes_embedded_images_by_row_group(tmp_path, named):
-    dataset = open_dataset(str(pathvqa(tmp_path / "path-vqa", named)))
+    dataset = open_dataset(f"pathvqa:{pathvqa(tmp_path / 'path-vqa', named)}")
     assert dataset.name == "pathvqa" and sizes(dataset) == {"train": 7, "val": 3, "test": 4}
     note(dataset, "published: train 19,654, val 6,259, test 6,719")
     note(dataset, "Test: 2 open and 2 closed questions")
@@ -235,7 +235,7 @@ def test_pathvqa_never_opens_pickles(tmp_path):
     (tmp_path / "qas").mkdir()
     (tmp_path / "qas" / "train_vqa.pkl").write_bytes(b"\x80\x04.")
     with pytest.raises(DataError, match="are pickles, which can run code and are not opened"):
-        open_dataset(str(tmp_path))
+        open_dataset(f"pathvqa:{tmp_path}")
 
 
 HEADER = "Figure_path,Question,Answer,Choice A,Choice B,Choice C,Choice D,Answer_label"
@@ -262,7 +262,7 @@ def pmc_vqa(root: Path, second: bool = False) -> Path:
 
 @pytest.mark.parametrize("second", [False, True])
 def test_pmc_vqa_chooses_by_letter_in_both_versions(tmp_path, second):
-    dataset = open_dataset(str(pmc_vqa(tmp_path, second)))
+    dataset = open_dataset(f"pmc_vqa:{pmc_vqa(tmp_path, second)}")
     assert dataset.name == ("pmc_vqa_2" if second else "pmc_vqa")
     assert sizes(dataset) == {"train": 3, "test": 3 if second else 2}
     sample = dataset.split("test")[0]
@@ -281,7 +281,7 @@ def test_pmc_vqa_leaves_out_what_cannot_be_chosen(tmp_path):
         "F2.jpg,Which?,Lung,A:w,B:x,C:y,D:Lung,A",
     ]
     (root / "train.csv").write_text("\n".join([HEADER, *rows]), encoding="utf-8")
-    dataset = open_dataset(str(root))
+    dataset = open_dataset(f"pmc_vqa:{root}")
     assert sizes(dataset)["train"] == 1
     assert note(dataset, "four different choices").endswith(": 1.")
     assert note(dataset, "a right choice").endswith(": 1.")

@@ -57,7 +57,7 @@ def recipes(root: Path) -> Path:
 
 
 def test_recipe1m_joins_its_layers(tmp_path):
-    dataset = open_dataset(str(recipes(tmp_path)))
+    dataset = open_dataset(f"recipe1m:{recipes(tmp_path)}")
     assert {s: len(rows) for s, rows in dataset.splits.items()} == {"train": 1, "val": 1, "test": 2}
     assert note(dataset, "Recipes without an image").endswith(": 1.")
     assert note(dataset, "Rows without instructions").endswith(": 1.")
@@ -66,7 +66,7 @@ def test_recipe1m_joins_its_layers(tmp_path):
     )
     assert check(dataset).ok and "Write the recipe" in show(dataset)
     (tmp_path / "test1k_keys.txt").write_text(f"{5:010x}\n")
-    restricted = open_dataset(str(tmp_path))
+    restricted = open_dataset(f"recipe1m:{tmp_path}")
     assert [s.id for s in restricted.split("test")] == [f"recipe1m/test/{5:010x}"]
     note(restricted, "restricted to the 1 ids")
 
@@ -108,7 +108,7 @@ def m3d_cap(root: Path) -> Path:
 
 
 def test_m3d_cap_reads_reports_and_slices_on_demand(tmp_path):
-    dataset = open_dataset(str(m3d_cap(tmp_path / "M3D_Cap")))
+    dataset = open_dataset(f"m3d_cap:{m3d_cap(tmp_path / 'M3D_Cap')}")
     assert {s: len(rows) for s, rows in dataset.splits.items()} == {"train": 2}
     note(dataset, "train 0 of 2, val 1 of 1, test 1 of 1")
     first, second = dataset.split("train")
@@ -125,7 +125,7 @@ def test_m3d_cap_reads_reports_and_slices_on_demand(tmp_path):
 def test_m3d_volumes_of_another_shape_are_counted(tmp_path):
     root = m3d_cap(tmp_path / "M3D_Cap")
     np.save(tmp_path / "M3D_Cap_npy/ct_case/000001/Axial.npy", np.zeros((4, 4), np.float32))
-    found = {p.code: p.count for p in check(open_dataset(str(root))).problems}
+    found = {p.code: p.count for p in check(open_dataset(f"m3d_cap:{root}")).problems}
     assert found["image_volume"] == 32
     assert sum(count for code, count in found.items() if code.startswith("volume")) == 1
 
@@ -137,7 +137,7 @@ def test_m3d_vqa_is_multiple_choice_over_slices(tmp_path):
             f"{header}\nc/a.npy,,3,Which organ?,liver,C. difficile,lung,heart,lung,C\n"
         )
     volume(tmp_path / "c" / "a.npy", 1.0)
-    dataset = open_dataset(str(tmp_path))
+    dataset = open_dataset(f"m3d_vqa:{tmp_path}")
     sample = dataset.split("val")[0]
     assert (sample.task, sample.answer) == ("mcq", "lung")
     assert sample.options == ("liver", "C. difficile", "lung", "heart")
@@ -189,7 +189,7 @@ def m3d_seg(root: Path) -> Path:
 
 
 def test_m3d_seg_boxes_are_the_extent_of_the_mask(tmp_path):
-    dataset = open_dataset(str(m3d_seg(tmp_path)))
+    dataset = open_dataset(f"m3d_seg:{m3d_seg(tmp_path)}")
     assert {s: len(rows) for s, rows in dataset.splits.items()} == {"train": 2, "test": 1}
     assert note(dataset, "image or class is unknown").endswith(": 1.")
     sample = dataset.split("test")[0]
