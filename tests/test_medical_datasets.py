@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from residency.data.bad import sift
 from residency.data.check import check, show
 from residency.data.identity import stand_in
 from residency.data.volumes import Slices
@@ -90,7 +91,20 @@ def test_dicom_folders_that_lack_something(tmp_path):
     from residency.datasets import dicom
 
     radiograph(tmp_path / "a" / "1.dcm", "77")
+    (sample,) = [one for rows in open_dataset(str(tmp_path)).splits.values() for one in rows]
+    assert (sample.answer, sample.images[0].load().size) == ("", (12, 16))
+    (tmp_path / "a" / "2.dcm").write_bytes(b"no image")
+    found = check(open_dataset(str(tmp_path)))
+    assert {problem.code for problem in found.problems} == {"dicom", "empty_answer"}
+    with pytest.raises(DataError, match="bad rows"):
+        sift(open_dataset(str(tmp_path)))
+    table(tmp_path / "a.csv", {"who": "77", "label": "x"})
+    table(tmp_path / "b.csv", {"who": "77", "label": "x"})
     assert not dicom.recognises(tmp_path)
+    with pytest.raises(DataError, match=r"2 tables: a\.csv, b\.csv"):
+        dicom.load(str(tmp_path))
+    (tmp_path / "a.csv").unlink()
+    (tmp_path / "b.csv").unlink()
     table(tmp_path / "labels.csv", {"who": "77", "label": "x"})
     with pytest.raises(DataError, match="It needs image, patient"):
         open_dataset(str(tmp_path))
@@ -157,6 +171,18 @@ def test_volumes_with_a_table(tmp_path):
     )
     assert sample.group == stand_in("Somebody")
     assert check(dataset).ok
+
+
+@pytest.mark.shared_data
+@pytest.mark.skipif(not SHARED.is_dir(), reason="RESIDENCY_SHARED_DATA is absent")
+def test_real_files_are_counted_by_what_is_wrong():
+    found = {
+        p.code: p.count for p in check(open_dataset(str(SHARED / "dicom" / "single"))).problems
+    }
+    assert found["dicom"] == 1 and found["dicom_pixels"] == 1 and found["dicom_corrupt"] == 1
+    assert found["image_truncated"] == 1 and found["image_frames"] == 3
+    (series,) = open_dataset(str(SHARED / "dicom" / "series")).splits.values()
+    assert len(series) == 1 and len(series[0].images) == 17
 
 
 @pytest.mark.shared_data

@@ -202,15 +202,16 @@ def count(dataset: Any, tag: str, path: str | os.PathLike[str]) -> int:
 
 
 def find_files(root: Path) -> Iterator[Path]:
-    """Every DICOM file below a folder, by name; hidden ones and symbolic links left out."""
+    """Every file below a folder that is DICOM by name or marker; hidden ones and links left out."""
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(folder, name)
+            named = path.suffix.lower() in SUFFIXES
             # Scanners export names without any suffix, or identifiers such as 1.2.840.1.
-            likely = path.suffix.lower() in SUFFIXES or name.replace(".", "").isdigit()
-            likely = likely or ("." not in name and name != "DICOMDIR")  # an index, not an image
-            if likely and not path.is_symlink() and path.is_file() and is_dicom(path):
+            bare = "." not in name or name.replace(".", "").isdigit()
+            marked = named or (bare and name != "DICOMDIR" and is_dicom(path))
+            if marked and name[0] != "." and not path.is_symlink() and path.is_file():
                 yield path
 
 

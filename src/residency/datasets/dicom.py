@@ -4,20 +4,22 @@ On disk: DICOM files anywhere below the folder, and one CSV, TSV, JSON-lines or 
 `image` (a path), or `patient`, `study`, `series` or `instance` (the identifiers inside the files); `label`,
 `report`, or `question` and `answer`; optional `split`. At least three slices of one series become a volume
 of 32 frames, other matches the images of the sample. Identifiers are compared and kept as stand-ins
-(`residency.data.identity`): the group of a sample is its hashed patient. Source and licence are the owner's.
+(`residency.data.identity`): the group of a sample is its hashed patient. Without a table every file or series
+is a sample without an answer: `data check` can read it, training refuses it. Source and licence are the
+owner's.
 """
 
 import functools
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from residency.data.card import Card, distinct_labels, read_card
 from residency.data.columns import SUFFIXES as TABLES
 from residency.data.columns import Columns, read_columns
-from residency.data.dicom import DicomError, Header, find_files, read_header
+from residency.data.dicom import DicomError, Header, find_files, is_dicom, read_header
 from residency.data.documents import RowError
 from residency.data.formats import Partial
 from residency.data.identity import stand_in
@@ -26,6 +28,7 @@ from residency.data.series import Slice, by_series, open_series, stackable
 from residency.data.splits import SPLITS, SYNONYMS, assign
 from residency.data.volumes import VolumeError, frames
 from residency.dataset import Dataset
+from residency.datasets import folder
 from residency.errors import DataError
 from residency.types import Picture, Sample
 
@@ -56,45 +59,62 @@ class Row:
 
 
 def recognises(path: Path) -> bool:
-    """Whether it is a folder with one table and DICOM files; never raises."""
+    """Whether it is a DICOM file, or a folder of them with one table or none; never raises.
+
+    Class folders without a table are left to `folder`.
+    """
     try:
-        return path.is_dir() and _table(path) is not None and any(True for _ in find_files(path))
-    except (OSError, DataError):
+        if path.is_file():
+            return is_dicom(path)
+        tables = len(_tables(path)) if path.is_dir() else 2
+        if tables > 1 or (not tables and folder.recognises(path)):
+            return False
+        return any(True for _ in find_files(path))
+    except OSError:
         return False
 
 
 def load(where: str) -> Dataset:
-    """Open a folder of DICOM files with its table.
+    """Open a folder of DICOM files with its table, or look at files without one.
 
     Raises:
-        DataError: no such folder, no table or several, columns missing, or no row with its files.
+        DataError: no such path, several tables, columns missing, or no row with its files.
     """
-    root = Path(where)
-    table = _table(root) if where and root.is_dir() else None
-    if table is None:
+    path = Path(where)
+    if not where or not path.exists():
+        raise DataError(f"No such file or folder: {where!r}. Write dicom:FOLDER.")
+    root = path if path.is_dir() else path.parent
+    tables = _tables(root) if path.is_dir() else []
+    if len(tables) > 1:
         raise DataError(
-            f"{where!r} is no folder of DICOM files with one table. Write dicom:FOLDER."
+            f"{root} has {len(tables)} tables: {', '.join(table.name for table in tables)}. Keep "
+            "the one that names the files."
         )
-    columns = {name.lower(): values for name, values in read_columns(table).items()}
-    key, what = _roles(table, columns)
     card = read_card(root)
-    files, unread = _headers(root)
+    files, unread = _headers([path] if path.is_file() else find_files(root))
     notes = [*card.notes, *_warnings(files)]
-    if unread:
-        listed = ", ".join(f"{code} {count}" for code, count in unread.most_common())
-        notes.append(f"DICOM files that cannot be read: {listed}.")
-    rows, faults = _rows(root, table, columns, key, what, files)
+    state = hashlib.sha256()
+    if tables:
+        table = tables[0]
+        state.update(table.read_bytes())
+        columns = {name.lower(): values for name, values in read_columns(table).items()}
+        key, what = _roles(table, columns)
+        rows, faults = _rows(root, table, columns, key, what, files)
+        task, faults = TASKS[what], [*unread, *faults]
+    else:
+        columns, what, task, faults = {}, "", "report", unread
+        rows = [Row(n, "", "", tuple(some)) for n, some in enumerate(_looked_at(files))]
+        notes.append("No table beside the files: nothing to learn, and no answers to compare with.")
     if not rows:
-        raise DataError(f"{table}: no row can be used. {faults[0]}")
-    splits = _splits(table, columns, rows, notes)
+        raise DataError(f"{root}: no row can be used. {next(iter(faults), 'There are none.')}")
+    splits = _splits(root, columns, rows, notes)
     labels = card.labels
     if what == "label":
         labels = labels or tuple(sorted({row.answer for row in rows}))
-    name, first = root.resolve().name, next(iter(splits))
-    build = functools.partial(_sample, name, root, card, TASKS[what], labels)
-    state = hashlib.sha256(table.read_bytes())
-    for path, _ in files:
-        state.update(f"{path.relative_to(root)}\0{path.stat().st_size}\n".encode())
+    name, first = path.resolve().name, next(iter(splits))
+    build = functools.partial(_sample, name, root, card, task, labels)
+    for file, _ in files:
+        state.update(f"{file.relative_to(root)}\0{file.stat().st_size}\n".encode())
     return Dataset(
         name=name,
         splits={
@@ -103,7 +123,7 @@ def load(where: str) -> Dataset:
             )
             for split, some in splits.items()
         },
-        labels=distinct_labels(labels, str(table)) if what == "label" else (),
+        labels=distinct_labels(labels, str(root)) if what == "label" else (),
         modality=card.modality,
         digest=state.hexdigest(),
         source=card.source,
@@ -112,10 +132,23 @@ def load(where: str) -> Dataset:
     )
 
 
-def _table(root: Path) -> Path | None:
-    """The one table of the folder."""
-    found = [path for path in sorted(root.iterdir()) if path.suffix in TABLES and path.is_file()]
-    return found[0] if len(found) == 1 else None
+def _tables(root: Path) -> list[Path]:
+    return [path for path in sorted(root.iterdir()) if path.suffix in TABLES and path.is_file()]
+
+
+def _looked_at(files: Sequence[Slice]) -> list[Sequence[Slice]]:
+    """Each series that is a volume, and every other file alone."""
+    found: list[Sequence[Slice]] = []
+    for slices in by_series(files):
+        found += [slices] if _is_volume(slices) else [[one] for one in slices]
+    return found
+
+
+def _is_volume(slices: Sequence[Slice]) -> bool:
+    try:
+        return stackable(slices) and bool(open_series(slices))
+    except VolumeError:
+        return False
 
 
 def _roles(table: Path, columns: Columns) -> tuple[str, str]:
@@ -130,15 +163,15 @@ def _roles(table: Path, columns: Columns) -> tuple[str, str]:
     return key, what
 
 
-def _headers(root: Path) -> tuple[list[Slice], Counter[str]]:
-    """Files with their headers, and the codes of those that cannot be read."""
+def _headers(paths: Iterable[Path]) -> tuple[list[Slice], list[RowError]]:
+    """Files with their headers, and why others cannot be read."""
     found: list[Slice] = []
-    unread: Counter[str] = Counter()
-    for path in find_files(root):
+    unread: list[RowError] = []
+    for path in paths:
         try:
             found.append((path, read_header(path)))
         except DicomError as error:
-            unread[error.code] += 1
+            unread.append(RowError(error.code, path.name, str(error)))
     return found, unread
 
 
@@ -204,13 +237,13 @@ def _usable(matches: Sequence[Slice], kind: str, where: str) -> tuple[Slice, ...
 
 
 def _splits(
-    table: Path, columns: Columns, rows: Sequence[Row], notes: list[str]
+    root: Path, columns: Columns, rows: Sequence[Row], notes: list[str]
 ) -> dict[str, list[Row]]:
     """Rows by split, a patient on one side alone where the table states none."""
     if "split" in columns:
         words = [columns["split"][row.number].as_py().lower() for row in rows]
         if unknown := sorted({word for word in words if word not in SYNONYMS}):
-            raise DataError(f"{table} has split {unknown[0]!r}; allowed: {', '.join(SYNONYMS)}.")
+            raise DataError(f"{root} has split {unknown[0]!r}; allowed: {', '.join(SYNONYMS)}.")
         sides = [SYNONYMS[word] for word in words]
     else:
         places = assign([row.group or str(row.files[0][0]) for row in rows])
