@@ -1,10 +1,14 @@
 """Question answering: what LLaVA-Med, MMMU and M3D really count, and the rules that stand beside."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from residency.dataset import open_dataset
 from residency.errors import DataError, UsageError
-from residency.metric import metric
+from residency.metric import facts, metric
 from residency.metrics.choice_accuracy import mmmu
 from residency.metrics.closed_accuracy import is_closed, stated
 from residency.metrics.open_recall import llava_med
@@ -134,6 +138,18 @@ def test_which_rows_are_closed() -> None:
     assert score("open_recall", *rows) == 0.75
     assert np.isnan(score("closed_accuracy", *rows[1:]))
     assert np.isnan(score("open_recall", rows[0]))
+
+
+@pytest.mark.shared_data
+def test_the_strata_of_vqa_rad(shared_data: Path) -> None:
+    dataset = open_dataset(f"vqa_rad:{shared_data / 'vqa_rad'}")
+    rows = [said(str(s.answer), s.answer, **facts(s)) for s in dataset.split("test")]
+    assert sum(map(is_closed, rows)) == 272 and len(rows) == 451
+    bare = [replace(row, facts={}) for row in rows]
+    assert sum(map(is_closed, bare)) == 251  # by the answers alone: yes or no
+    assert score("closed_accuracy", *rows) == score("open_recall@llava-med", *rows) == 1
+    # The published rule cannot be met by right answers other than yes and no.
+    assert score("closed_accuracy@llava-med", *rows) == pytest.approx(254 / 272)
 
 
 def test_token_recall_and_precision_count_a_word_once() -> None:
