@@ -146,6 +146,20 @@ def test_a_row_that_cannot_be_used_says_why(value, code, says):
     assert caught.value.code == code and "rows.json row 3" in str(caught.value)
 
 
+def test_captions_in_a_table(tmp_path):
+    (tmp_path / "a.png").write_bytes(png())
+    path = tmp_path / "x.csv"
+    path.write_bytes(
+        b'\xef\xbb\xbfimage , text,split\r\na.png,"A chest, ""clear""",train\r\na.png,,train\r\n'
+    )
+    dataset = open_dataset(str(path))
+    (sample,) = dataset.splits["train"]
+    assert (sample.task, sample.answer) == ("caption", 'A chest, "clear"')
+    assert [fault.code for fault in dataset.splits["train"].faults] == ["empty_answer"]
+    path.write_text("image,label\na.png,x\n")
+    assert open_dataset(str(path)).splits["train"][0].task == "classification"  # read by `table`
+
+
 def test_integers_and_spaces_in_keys_are_forgiven():
     said = read_row({"image": "a", "question": " How many? ", "answer": 3, "id": 12}, "row")
     assert (said.turns, said.id) == ((("How many?", "3"),), "12")

@@ -21,6 +21,7 @@ SHOWN = 3  # sample ids per problem, and samples per data set
 PROBLEMS = {
     "duplicate_id": "ids that several samples carry",
     "empty_answer": "samples whose answer is empty text",
+    "options_twice": "samples that list an option twice",
     "label_outside": "samples whose answer is not among their options",
     "box_outside": "samples with a box that is empty or leaves the image or volume",
     "group_crosses": "samples whose group (patient) is also in another split",
@@ -196,6 +197,8 @@ def defects_of(sample: Sample, images: Images) -> Iterator[tuple[str, str]]:
         stated = (answer,) if isinstance(answer, str) else answer
         if any(isinstance(entry, str) and entry not in sample.options for entry in stated):
             yield "label_outside", PROBLEMS["label_outside"]
+    if len(set(sample.options)) < len(sample.options):
+        yield "options_twice", PROBLEMS["options_twice"]
     if not _boxes_fit(sample, images):
         yield "box_outside", PROBLEMS["box_outside"]
     if sample.volume is not None:

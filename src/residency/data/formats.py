@@ -5,6 +5,7 @@ as train, val and test. Rows that cannot be used are kept beside the samples of 
 check` counts them, and `bad.sift` decides by `on_bad` whether a run may go on without them.
 """
 
+import csv
 import functools
 import hashlib
 import json
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from residency.data.card import Card, distinct_labels, read_card
+from residency.data.columns import read_columns
 from residency.data.documents import RowError, json_lines, read_json
 from residency.data.images import file_picture, read_image
 from residency.data.rows import Rows
@@ -25,7 +27,8 @@ from residency.dataset import Dataset
 from residency.errors import DataError
 from residency.types import Picture, Sample
 
-SUFFIXES = (".json", ".jsonl")
+SUFFIXES = (".json", ".jsonl", ".csv", ".tsv")
+TABLES = {".csv": ",", ".tsv": "\t"}
 HEAD = 1 << 20  # bytes read to tell the shape of a file
 MEDIA = ("", "images", "image", "media", "imgs")  # folders in which paths may start
 Entry = Said | RowError
@@ -59,10 +62,16 @@ def files_of(path: Path, suffixes: Sequence[str] = SUFFIXES) -> dict[str, Path]:
 
 
 def first_row(path: Path) -> Mapping[str, object]:
-    """The first object of a JSON or JSON-lines file, as far as its head tells; never raises."""
+    """The first object of a JSON or JSON-lines file, as far as its head tells; never raises.
+
+    Of a CSV or TSV, the names of its columns.
+    """
     try:
         with path.open("rb") as stream:
             head = stream.read(HEAD).decode("utf-8-sig", errors="ignore").lstrip()
+        if path.suffix in TABLES:
+            names = next(csv.reader(head.splitlines()[:1], delimiter=TABLES[path.suffix]), [])
+            return dict.fromkeys(name.strip() for name in names)
         start = head.index("{")
         if head[:start].strip() not in ("", "["):
             return {}
@@ -70,7 +79,7 @@ def first_row(path: Path) -> Mapping[str, object]:
         return {key.strip(): entry for key, entry in value.items()}
     except json.JSONDecodeError:  # longer than the head, or damaged: the keys are what is left
         return dict.fromkeys(re.findall(r'"\s*(\w+)\s*"\s*:', head[:10_000]))
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError, csv.Error):
         return {}
 
 
@@ -100,7 +109,7 @@ def load_rows(where: str, reader: str, read: Callable[[object, str], Said] = rea
 
 
 def rows_of(path: Path, read: Callable[[object, str], Read]) -> Iterable[Read | RowError]:
-    """What `read` makes of every row of a JSON or JSON-lines file, the error where it fails.
+    """What `read` makes of every row of a file, the error where it fails.
 
     Raises:
         DataError: not UTF-8, or a JSON value that is no list of rows.
@@ -109,6 +118,10 @@ def rows_of(path: Path, read: Callable[[object, str], Read]) -> Iterable[Read | 
     lined = path.suffix == ".jsonl"
     if lined:
         rows = json_lines(path)
+    elif path.suffix in TABLES:
+        columns = {name: values.to_pylist() for name, values in read_columns(path).items()}
+        cells = zip(*columns.values(), strict=True)
+        rows = enumerate((dict(zip(columns, row, strict=True)) for row in cells), start=1)
     else:
         value = read_json(path)
         if isinstance(value, dict):

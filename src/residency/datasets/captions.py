@@ -1,7 +1,7 @@
 """Images with captions: {"image", "caption"} pairs.
 
 On disk: a JSON list or JSON lines of {"image": "a.jpg", "caption": "..."} (or `text`), as QA-Synthesizer
-and image collections write them. Source and licence are the owner's.
+and image collections write them, or a CSV or TSV with these columns. Source and licence are the owner's.
 """
 
 from pathlib import Path

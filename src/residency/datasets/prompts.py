@@ -19,7 +19,7 @@ def recognises(path: Path) -> bool:
     if not has_shape(path, SHAPES):
         return False
     row = first_row(next(iter(files.values())))
-    tabular = set(row) >= {"question", "answer"} and path.suffix == ".jsonl"
+    tabular = set(row) >= {"question", "answer"} and path.suffix != ".json"
     return not tabular
 
 
