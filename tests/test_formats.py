@@ -12,7 +12,7 @@ from residency.data.check import check
 from residency.data.documents import RowError
 from residency.data.said import read_row
 from residency.dataset import open_dataset
-from residency.errors import DataError
+from residency.errors import DataError, UsageError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (8, 12, 3), np.uint8)
 
@@ -158,6 +158,18 @@ def test_captions_in_a_table(tmp_path):
     assert [fault.code for fault in dataset.splits["train"].faults] == ["empty_answer"]
     path.write_text("image,label\na.png,x\n")
     assert open_dataset(str(path)).splits["train"][0].task == "classification"  # read by `table`
+
+
+def test_data_without_any_image_is_refused(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text(
+        json.dumps([{**LLAVA, "image": None, "conversations": LLAVA["conversations"][3:]}])
+    )
+    with pytest.raises(DataError, match="no row names an image"):
+        open_dataset(str(path))
+    path.write_text(json.dumps([{"img_name": "a.png", "question": "What?", "answer": "A chest."}]))
+    with pytest.raises(UsageError, match="no reader recognises"):
+        open_dataset(str(path))
 
 
 def test_integers_and_spaces_in_keys_are_forgiven():

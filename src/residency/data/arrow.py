@@ -147,6 +147,9 @@ def as_dataset(
                 "Name them image and label, image and caption, messages, conversations, or "
                 "question and answer."
             )
+        dialogue = shape_of(set(table.column_names)) in ("conversations", "messages")
+        if not dialogue and not set(table.column_names) & set(IMAGE_KEYS):
+            raise DataError(f"{root / name} has no column image or images.")
         for part, rows in _parts(split, table, notes).items():
             places[part] = (table, rows)
     labels = names or card.labels or _labels(tables)

@@ -153,6 +153,13 @@ def as_dataset(
         one = next((entry for rows in entries.values() for entry in rows), None)
         raise DataError(f"{root / name}: no row can be used. {one or 'There are no rows.'}")
     notes = [*card.notes]
+    pictured = sum(bool(entry.images) for entry in said)
+    if not pictured:
+        raise DataError(
+            f"{root / name}: no row names an image. Put its path under the key `image` or `images`."
+        )
+    if pictured < len(said):
+        notes.append(f"Rows without an image, which are text alone: {len(said) - pictured}.")
     splits = _splits(entries, notes)
     first = next(iter(splits))  # where bad rows are counted whose split nobody knows
     faults: dict[str, list[RowError]] = {}

@@ -8,19 +8,22 @@ and `answer` are read by `table`. Source and licence are the owner's.
 from pathlib import Path
 
 from residency.data.formats import files_of, first_row, has_shape, load_rows
+from residency.data.said import IMAGE_KEYS
 from residency.dataset import Dataset
 
 SHAPES = ("prompt", "query", "instruction", "question")
 
 
 def recognises(path: Path) -> bool:
-    """Whether its first row is a question with an answer; tables of those are left to `table`."""
-    files = files_of(path)
+    """Whether its first row is a question with an answer about an image; never raises.
+
+    Tables of question and answer are left to `table`.
+    """
     if not has_shape(path, SHAPES):
         return False
-    row = first_row(next(iter(files.values())))
-    tabular = set(row) >= {"question", "answer"} and path.suffix != ".json"
-    return not tabular
+    keys = set(first_row(next(iter(files_of(path).values()))))
+    tabular = keys >= {"question", "answer"} and path.suffix != ".json"
+    return bool(keys & set(IMAGE_KEYS)) and not tabular
 
 
 def load(where: str) -> Dataset:
