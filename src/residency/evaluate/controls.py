@@ -8,6 +8,7 @@ import numpy as np
 from residency.errors import UsageError
 from residency.evaluate.results import Estimate, Row
 from residency.evaluate.store import encode_answer, unit_hash
+from residency.metric import facts
 from residency.types import Answer, Prediction, Sample
 
 
@@ -115,6 +116,7 @@ def fixed(sample: Sample, answer: Answer | None, *, view: str = "") -> Predictio
         answer=answer,
         reference=sample.answer,
         unit=unit_hash(sample),
+        facts=facts(sample),
     )
 
 

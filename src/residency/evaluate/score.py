@@ -15,7 +15,7 @@ from residency.evaluate.results import (
     table,
     write_summary,
 )
-from residency.evaluate.statistics import interval
+from residency.evaluate.statistics import intervals
 from residency.metric import metric
 from residency.types import Prediction
 
@@ -58,12 +58,12 @@ def score(
             "Score each apart (see `separate`)."
         )
     units = [p.unit for p in predictions]
-    metrics = {}
-    for metric_id in metric_ids:
-        one = metric(metric_id)
-        statistics = one.prepare(predictions, dataset.labels)
-        bounds = interval(one.value, statistics, units, seed=seed)
-        metrics[metric_id] = Estimate(**bounds._asdict())
+    chosen = {metric_id: metric(metric_id) for metric_id in metric_ids}
+    scored = {
+        name: (one.value, one.prepare(predictions, dataset.labels)) for name, one in chosen.items()
+    }
+    bounds = intervals(scored, units, seed=seed)
+    metrics = {name: Estimate(**bound._asdict()) for name, bound in bounds.items()}
     name, task, view = kinds[0]
     return Row(
         method=method,
