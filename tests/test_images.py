@@ -11,7 +11,14 @@ import PIL.Image
 import pytest
 from PIL import ImageFile
 
-from residency.data.images import ImageError, array_image, file_picture, inside, open_image
+from residency.data.images import (
+    ImageError,
+    array_image,
+    file_picture,
+    inside,
+    open_image,
+    read_image,
+)
 from residency.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -253,3 +260,19 @@ def test_arrays_must_be_eight_bit():
     for bad in (PIXELS.astype(np.uint16), PIXELS[..., :2], PIXELS[0, 0]):
         with pytest.raises(DataError, match="must be uint8"):
             array_image(bad)
+
+
+def test_bytes_are_decoded_under_the_same_rules(tmp_path):
+    path = picture(tmp_path / "a.png")
+    assert np.array_equal(np.asarray(read_image(path.read_bytes(), "row 3")), PIXELS)
+    for data, code in (
+        (b"", "empty"),
+        (b"<html>", "format"),
+        (path.read_bytes()[:500], "truncated"),
+    ):
+        with pytest.raises(ImageError, match="row 3") as caught:
+            read_image(data, "row 3")
+        assert caught.value.code == code
+    with pytest.raises(ImageError) as caught:
+        read_image(png(20_000, 20_000), "row 3")
+    assert caught.value.code == "pixels"

@@ -3,10 +3,10 @@
 On disk: DICOM files anywhere below the folder, and one CSV, TSV, JSON-lines or Parquet table in it with
 `image` (a path), or `patient`, `study`, `series` or `instance` (the identifiers inside the files); `label`,
 `report`, or `question` and `answer`; optional `split`. At least three slices of one series become a volume
-of 32 frames, other matches the images of the sample. Identifiers are compared and kept as stand-ins
-(`residency.data.identity`): the group of a sample is its hashed patient. Without a table every file or series
-is a sample without an answer: `data check` can read it, training refuses it. Source and licence are the
-owner's.
+of 32 frames; other files are the images of the sample, at most 32 frames of each. Identifiers are
+compared and kept as stand-ins (`residency.data.identity`): the group of a sample is its hashed patient.
+Without a table every file or series is a sample without an answer: `data check` can read it, training
+refuses it. Source and licence are the owner's.
 """
 
 import functools
@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL.Image import Image
+
 from residency.data.card import Card, distinct_labels, read_card
 from residency.data.columns import SUFFIXES as TABLES
 from residency.data.columns import Columns, read_columns
@@ -23,10 +25,10 @@ from residency.data.dicom import DicomError, Header, find_files, is_dicom, read_
 from residency.data.documents import RowError
 from residency.data.formats import Partial
 from residency.data.identity import stand_in
-from residency.data.images import file_picture
+from residency.data.images import dicom_image, file_picture, inside
 from residency.data.series import Slice, by_series, open_series, stackable
 from residency.data.splits import SPLITS, SYNONYMS, assign
-from residency.data.volumes import VolumeError, frames
+from residency.data.volumes import VolumeError, choose, frames
 from residency.dataset import Dataset
 from residency.datasets import folder
 from residency.errors import DataError
@@ -274,7 +276,9 @@ def _sample(
         pictures, slices = frames(volume, grid)
         facts |= slices.attributes
     else:
-        pictures = tuple(file_picture(root, str(path.relative_to(root))) for path, _ in row.files)
+        pictures = tuple(
+            picture for path, one in row.files for picture in _pictures(root, path, one.frames)
+        )
         if header.spacing_mm:
             facts["spacing_mm"] = " ".join(f"{side:g}" for side in header.spacing_mm)
     return Sample(
@@ -290,3 +294,18 @@ def _sample(
         group=row.group,
         attributes={key: value for key, value in facts.items() if value},
     )
+
+
+def _pictures(root: Path, path: Path, count: int) -> tuple[Picture, ...]:
+    """The picture of a file; of several frames, those that stand for them."""
+    name = str(path.relative_to(root))
+    if count == 1:
+        return (file_picture(root, name),)
+    return tuple(
+        Picture(key=f"{path}#frame={place}", load=functools.partial(_frame, root, name, place))
+        for place in choose(count)
+    )
+
+
+def _frame(root: Path, name: str, place: int) -> Image:
+    return dicom_image(inside(root, name), frame=place)

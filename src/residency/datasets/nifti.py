@@ -50,7 +50,9 @@ def load(where: str) -> Dataset:
     if not where or not recognises(path):
         raise DataError(f"No NIfTI volume in {where!r}. Write nifti:PATH of a file or folder.")
     root = path if path.is_dir() else path.parent
-    cases, notes = ([Case(volume=path)], []) if path.is_file() else find_cases(root)
+    cases, notes = find_cases(root)
+    if path.is_file():
+        cases = [case for case in cases if case.volume == path] or [Case(volume=path)]
     names = _names(root)
     tables = [file for file in sorted(root.iterdir()) if file.suffix in TABLES]
     if path.is_dir() and tables:
@@ -63,7 +65,10 @@ def load(where: str) -> Dataset:
     if any(case.labels for case in cases) and not names:
         raise DataError(f"{root}: numbered labels need names in dataset.json, as `labels`.")
     if not cases:
-        raise DataError(f"{root}: {' '.join(notes) or 'no volumes.'}")
+        raise DataError(
+            f"{path}: no volume has masks, a label or a report. Put masks on the same voxels into a "
+            "folder `segmentations` beside it, or name it in a table with label or report."
+        )
     notes.append("A volume of the head shows a face when it is rendered: remove it before sharing.")
     return _assembled(path.resolve().name, root, cases, names, notes)
 
