@@ -12,6 +12,7 @@ from residency.backbone import PARTS, Family
 from residency.errors import UsageError
 from residency.model.collate import Collator, Form
 from residency.model.collate import Limits as Limits
+from residency.model.encoder import CachedEncoder
 from residency.model.expert import Expert
 from residency.model.rows import Composer, Slots
 from residency.model.slots import ExemplarConnector, ProxyInstruction, fill
@@ -45,6 +46,7 @@ class Backbone(nn.Module):
         self.exemplar_connector: ExemplarConnector | None = None
         self.proxy_instruction: ProxyInstruction | None = None
         self.limits = Limits()
+        self.encoder: CachedEncoder | None = None  # what `caching` puts before the connector
         self.peft: list[Any] = []  # the PEFT wrapper around `model`, kept out of the module tree
 
     @property
@@ -188,7 +190,10 @@ class Backbone(nn.Module):
 
     def see(self, batch: Batch) -> list[Float[Tensor, "_ d"]]:
         """The embeddings of every distinct image of the batch; empty where no view shows one."""
-        return self.family.features(self.model, batch.pixels) if batch.pixels else []
+        if self.encoder is None:
+            return self.family.features(self.model, batch.pixels) if batch.pixels else []
+        encoded = self.encoder(batch.pixels)
+        return self.family.connect(self.model, encoded) if encoded else []
 
     def exemplify(self, batch: Batch) -> Float[Tensor, "m k d"] | None:
         """The exemplar embeddings of the distinct images that need one."""

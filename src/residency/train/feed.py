@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from residency.data.mixture import Mixture, Sampler
 from residency.errors import DataError
+from residency.model.encoder import CachedEncoder, Lookup
 from residency.model.huggingface import Backbone
 from residency.types import Batch, Reading, View
 
@@ -13,7 +14,8 @@ from residency.types import Batch, Reading, View
 class Work(NamedTuple):
     """One process's share of an update.
 
-    Every microbatch of `batches` has a response token. `filler` is run with weight zero while other
+    Every microbatch of `batches` has a response token; `looked` is what the cache of features, if
+    any, had of the images of each. `filler` is run with weight zero while other
     processes have more microbatches: all of them must take part in every pass of a wrapped module.
     It is None only where no process has anything, and where there is one process. `outside` counts
     negatives whose images are no one's own in their microbatch. `position` is the sampler's state
@@ -26,6 +28,14 @@ class Work(NamedTuple):
     shrunk: int
     outside: int
     position: dict[str, int]
+    looked: list[Lookup | None]
+
+    def round(self, number: int) -> tuple[Batch, Lookup | None, float]:
+        """The microbatch to run in a round, what is known of its images, and its weight."""
+        if number < len(self.batches):
+            return self.batches[number], self.looked[number], 1.0
+        assert self.filler is not None  # some process has a batch, else there were no rounds
+        return self.filler, self.looked[0] if self.looked else None, 0.0
 
     @property
     def tokens(self) -> int:
@@ -48,6 +58,7 @@ class Feed:
     seed: int
     rank: int = 0
     world: int = 1
+    encoder: CachedEncoder | None = None
 
     def __iter__(self) -> Iterator[Work]:
         while True:
@@ -64,6 +75,10 @@ class Feed:
             made.append(self.backbone.collate(readings, self.views, self.backbone.form))
             outside += strays
         batches = [batch for batch in made if len(batch.targets.tokens)]
+        looked: list[Lookup | None] = [None] * len(batches)
+        if self.encoder is not None:
+            looked = [self.encoder.look(batch.pixels) for batch in batches]
+            batches = list(map(self.encoder.lighten, batches, looked))
         filler = None
         if self.world > 1:
             filler = batches[0] if batches else self._borrowed(indices, epoch)
@@ -74,6 +89,7 @@ class Feed:
             shrunk=sum(len(batch.shrunk) for batch in made),
             outside=outside,
             position=position,
+            looked=looked,
         )
 
     def _facing(

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,8 @@ from residency.data.negatives import uniform
 from residency.data.stream import Prefetch, prefetch
 from residency.errors import ResidencyError
 from residency.model import store
+from residency.model.encoder import CachedEncoder, Counts, Space, caching
+from residency.model.feature_keys import obstacle
 from residency.model.huggingface import Backbone, to_device
 from residency.objective import Objective
 from residency.train import checkpoint
@@ -60,6 +62,7 @@ class Run:
     changed: set[str] = field(default_factory=set)  # parts that already differ from the base
     identity: Mapping[str, object] = field(default_factory=dict)
     precision: Precision = "no"  # of the forward pass; trained weights are float32
+    features: Space | None = None  # where images that a frozen vision encoder has seen are kept
     save_every: int = 500  # updates
     keep: int = 2
 
@@ -107,6 +110,8 @@ class Run:
         fused = self._accelerator.device.type == "cuda"
         self._optimizer: Any = AdamW(groups, weight_decay=self.schedule.weight_decay, fused=fused)
         self._wrapped, self._optimizer = self._accelerator.prepare(self.backbone, self._optimizer)
+        self._cached: bool | None = None  # whether features are kept; None until it is measured
+        self._counts = Counts()
         self._update = self._dropped = self._shrunk = self._outside = 0
         self._seconds = 0.0
         self._terms: dict[str, float] = {}
@@ -118,6 +123,27 @@ class Run:
     # --- the loop -------------------------------------------------------------------------------
 
     def _loop(self) -> None:
+        self._say(*lines(self._parts))
+        with self._caching() as encoder:
+            if encoder is not None:
+                encoder.on = self._cached
+            self._train(encoder)
+        if encoder is not None and encoder.on:
+            self._say(f"features: {encoder.counts.describe()}")
+
+    def _caching(self) -> AbstractContextManager[CachedEncoder | None]:
+        """A cache of features, where there is a place for one and the vision encoder is frozen."""
+        if self.features is None:
+            return nullcontext()
+        tower = self.backbone.parts()["vision_encoder"].values()
+        reason = obstacle(self.backbone, trained=any(p.requires_grad for p in tower))
+        if reason:
+            self._say(f"features: not cached, {reason}")
+            return nullcontext()
+        epochs = self._total * self.schedule.batch_size / len(self.mixture)
+        return caching(self.backbone, self.features, autocast=self.precision, uses=max(2.0, epochs))
+
+    def _train(self, encoder: CachedEncoder | None) -> None:
         main = self._accelerator.is_main_process
         journal = Journal(self.folder, resumed=self._update, active=main)
         progress = Progress(self._total, start=self._update, label=self.folder.name, active=main)
@@ -130,8 +156,8 @@ class Run:
             seed=self.seed,
             rank=self._accelerator.process_index,
             world=self._accelerator.num_processes,
+            encoder=encoder,
         )
-        self._say(*lines(self._parts))
         self._audit: Audit | None = Audit(self.backbone)
         self.backbone.train()
         with Signals() as signals, progress, journal, prefetch(feed, depth=2) as works:
@@ -154,7 +180,7 @@ class Run:
         """The next update, its row for the journal, and the audit where it is still due."""
         waited, began = works.waited, time.perf_counter()
         work = next(works)
-        row = self._step(work)
+        row = self._step(work) | self._found()
         self._update += 1
         self._position = work.position
         if self._audit is not None and row["tokens"]:
@@ -171,6 +197,18 @@ class Run:
             "seconds": seconds,
             "data_wait": min(1.0, (works.waited - waited) / seconds),
         }
+
+    def _found(self) -> dict[str, Any]:
+        """What this process found of the update's images in the cache of features, if any."""
+        encoder = self.backbone.encoder
+        if encoder is None:
+            return {}
+        self._cached = encoder.on
+        for line in encoder.news:
+            self._say(line)
+        encoder.news = []
+        before, self._counts = asdict(self._counts), encoder.counts
+        return {"features": {k: n - before[k] for k, n in asdict(self._counts).items()}}
 
     def _step(self, work: Work) -> dict[str, Any]:
         """One update: all views of all microbatches, one backward each, one optimizer step.
@@ -207,12 +245,12 @@ class Run:
         accelerator = self._accelerator
         sums: dict[str, Tensor] = {}
         for number in range(rounds):
-            own = number < len(work.batches)
-            batch = work.batches[number] if own else work.filler
-            assert batch is not None  # `rounds` is above zero, so some process has a batch
+            batch, looked, scale = work.round(number)
             last = number == rounds - 1
+            if self.backbone.encoder is not None:
+                self.backbone.encoder.expect(looked)
             with nullcontext() if last else accelerator.no_sync(self._wrapped):
-                weighted = self._terms_of(batch, 1.0 if own else 0.0)
+                weighted = self._terms_of(batch, scale)
                 # Gradients are averaged over processes, the loss over all tokens.
                 loss = torch.stack(list(weighted.values())).sum() / tokens
                 accelerator.backward(loss * accelerator.num_processes)
@@ -296,6 +334,7 @@ class Run:
                 "seconds": self._seconds,
                 "terms": self._terms,
                 "audit": dict(self._audited),
+                "cached": self._cached,
             },
         }
 
@@ -319,6 +358,7 @@ class Run:
             self._dropped, self._shrunk = so_far["dropped"], so_far["shrunk"]
             self._outside, self._seconds = so_far["outside"], so_far["seconds"]
             self._terms, self._audited = so_far["terms"], so_far["audit"]
+            self._cached = so_far.get("cached")  # as it began: one rounding throughout
             self._say(f"Resuming from {folder.name} of {self._total}.")
         if rank := self._accelerator.process_index:  # dropout differs between processes
             torch.manual_seed(uniform(2**63, self.seed, self._update, rank))
