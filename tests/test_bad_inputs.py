@@ -237,11 +237,11 @@ def test_files_that_are_not_a_table(tmp_path, suffix, data, says):
 def test_parquet_with_images_inside(tmp_path):
     column = pa.array([{"bytes": b"x", "path": "a"}])
     pyarrow.parquet.write_table(pa.table({"image": column, "label": ["x"]}), tmp_path / "t.parquet")
-    assert "'image' is dict; expected text" in refusal(tmp_path / "t.parquet")
+    assert "'image' is dict; expected text" in refusal(f"table:{tmp_path / 't.parquet'}")
     pyarrow.parquet.write_table(
         pa.table({"image": [b"\xff"], "label": ["x"]}), tmp_path / "t.parquet"
     )
-    assert "'image' is binary; expected text" in refusal(tmp_path / "t.parquet")
+    assert "'image' is binary; expected text" in refusal(f"table:{tmp_path / 't.parquet'}")
 
 
 def test_declared_labels_replace_those_of_train(tmp_path):

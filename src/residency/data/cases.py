@@ -139,7 +139,7 @@ def sample_of(case: Case, name: str, modality: str, options: tuple[str, ...]) ->
     return Sample(
         id=f"{name}/{case.key}",
         dataset=name,
-        task="classification" if label else "report" if report else "detection",
+        task="classification" if label else "report" if report else "detection3d",
         answer=answer,
         images=pictures,
         volume=volume,
