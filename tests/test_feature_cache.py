@@ -194,6 +194,13 @@ def test_what_a_run_uses_is_not_evicted_for_what_it_adds(tmp_path: Path) -> None
     assert (cache.evicted, cache.left_out) == (0, 4)
 
 
+def test_the_budget_is_that_of_all_writers_together(tmp_path: Path) -> None:
+    caches = [opened(tmp_path, gib=4.5 / 1024) for _ in range(2)]
+    kept = [caches[n % 2].write(KEYS[n], features(n)) for n in range(8)]
+    assert kept == [True] * 4 + [False] * 4
+    assert [path.stem for path in entries(tmp_path)] == KEYS[:4]
+
+
 def test_files_of_others_are_left_alone_and_abandoned_drafts_go(tmp_path: Path) -> None:
     (tmp_path / "tower" / "00").mkdir(parents=True)
     model = tmp_path / "model.safetensors"

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ SUFFIX = ".safetensors"
 MEMORY = 2**28  # bytes of features held in memory, and as many at most on their way to the disk
 ENTRY, DRAFT = re.compile(rf"[0-9a-f]{{64}}\{SUFFIX}"), re.compile(r"\.[0-9a-f]{64}-[0-9a-f]{8}")
 STALE = 3600.0  # seconds after which a file that was never renamed is nobody's any more
+DAMAGE = (ValueError, KeyError, TypeError, RuntimeError, SafetensorError)
 log = logging.getLogger(__name__)
 
 
@@ -44,7 +46,11 @@ class FeatureCache:
         """
         self.damaged = self.evicted = self.left_out = 0
         self._root, self._part = folder, folder / part
-        self._budget, self._size = gib * 2**30, -1.0
+        self._budget, self._full = gib * 2**30, False
+        self._size, self._unseen = (
+            -1,
+            0,
+        )  # bytes in the folder, and those added since it was looked at
         self._opened = time.time_ns()
         self._lock = threading.Lock()
         self._memory: OrderedDict[str, Tensor] = OrderedDict()
@@ -102,17 +108,16 @@ class FeatureCache:
         path = self.path(key)
         try:
             features = unpack(key, path.read_bytes())
-            os.utime(path)  # used now
-            return features
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        except (ValueError, KeyError, SafetensorError):
+        except (OSError, *DAMAGE):
             self.damaged += 1
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
             return None
-        except OSError as error:
-            log.warning("Features cannot be read: %s. They are computed again.", error)
-            return None
+        with suppress(OSError):  # of a folder that may only be read
+            os.utime(path)  # used now
+        return features
 
     def write(self, key: str, features: Tensor) -> bool:
         """Write the features of a key to disk unless they are there; False where there is no room.
@@ -134,22 +139,32 @@ class FeatureCache:
         finally:
             draft.unlink(missing_ok=True)
         self._size += len(content)
+        self._unseen += len(content)
         return True
 
     def _room(self, size: int) -> bool:
-        """Make room for so many bytes."""
+        """Make room for so many bytes; once there is none, there will be none."""
+        if self._full:
+            return False
         if self._size < 0:
             self._root.mkdir(parents=True, exist_ok=True, mode=0o700)  # images can be private
-            self._size = float(sum(held for _, held, _ in self._files()))
+            self._survey()
             free = shutil.disk_usage(self._root).free
             self._budget = min(self._budget, self._size + free / 2)  # checkpoints need some
+        elif self._unseen > self._budget / 32:  # other processes write too
+            self._survey()
         if self._size + size > self._budget:
             self._evict(size)
-        return self._size + size <= self._budget
+        return not self._full
+
+    def _survey(self) -> list[tuple[int, int, Path]]:
+        """All entries, those not used for longest first; sums up their bytes."""
+        files = sorted(self._files())
+        self._size, self._unseen = sum(held for _, held, _ in files), 0
+        return files
 
     def _evict(self, size: int) -> None:
-        files = sorted(self._files())
-        self._size = float(sum(held for _, held, _ in files))
+        files = self._survey()
         for used, held, path in files:
             # A tenth more than is needed, so that not every write looks at all files.
             if used >= self._opened or self._size + size <= 0.9 * self._budget:
@@ -157,8 +172,7 @@ class FeatureCache:
             path.unlink(missing_ok=True)
             self._size -= held
             self.evicted += 1
-        if self._size + size > self._budget:
-            self._budget = self._size  # full of what is in use
+        self._full = self._size + size > self._budget  # of what is in use
 
     def _files(self) -> Iterator[tuple[int, int, Path]]:
         """When each entry was last used (ns), its bytes and its path; abandoned drafts are removed."""
@@ -212,7 +226,7 @@ def unpack(key: str, content: bytes) -> Tensor:
     """The features of an entry.
 
     Raises:
-        ValueError, KeyError, SafetensorError: it is not what was written for this key.
+        one of `DAMAGE`: it is not what was written for this key.
     """
     held = load(content)
     features = held["features"]
