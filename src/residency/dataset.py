@@ -18,7 +18,8 @@ class Dataset:
     a million images costs nothing to open. `labels` is the closed label set in canonical order (empty
     for open tasks). `modality` names the imaging modality per language, for the instruction. `digest`
     identifies the content: it is part of a run's identity. `notes` says what was found wrong and
-    what was done about it.
+    what was done about it, and whatever else is worth knowing; `defects` counts, by kind, what is wrong
+    with the files and shows in no sample any more, because the reader left it out or mended it.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Dataset:
     source: str = ""
     licence: str = ""
     notes: tuple[str, ...] = ()
+    defects: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def card(self) -> dict[str, object]:
@@ -73,19 +75,28 @@ def open_dataset(spec: str) -> Dataset:
         DataError: the path is missing or its content is unusable.
         UsageError: neither a name nor a path whose layout a reader recognises.
     """
+    name, where = find_reader(spec)
+    dataset: Dataset = find("datasets", name).load(where)
+    return dataset
+
+
+def find_reader(spec: str) -> tuple[str, str]:
+    """The name of the reader that a specification means, and what it is given to load.
+
+    Raises:
+        DataError: the path is missing.
+        UsageError: neither a name nor a path whose layout a reader recognises.
+    """
     known = names("datasets")
     name, _, variant = spec.partition(":")
     if name in known:
-        dataset: Dataset = find("datasets", name).load(variant)
-        return dataset
+        return name, variant
     path = Path(spec)
     if path.exists():
         # A published layout is also one of the general shapes: who declares a set is asked first.
         for entry in sorted(known, key=lambda name: not hasattr(find("datasets", name), "ABOUT")):
-            reader = find("datasets", entry)
-            if reader.recognises(path):
-                dataset = reader.load(spec)
-                return dataset
+            if find("datasets", entry).recognises(path):
+                return entry, spec
         raise UsageError(
             f"{spec} exists, but no reader recognises its layout. Readers: {', '.join(known)}. "
             "Name one explicitly as NAME:PATH, for example table:answers.csv."

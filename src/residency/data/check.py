@@ -49,6 +49,7 @@ class Findings:
     total: Mapping[str, int]
     images: int
     problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -58,13 +59,14 @@ class Findings:
     def __str__(self) -> str:
         seen = ", ".join(f"{name} {n} of {self.total[name]}" for name, n in self.checked.items())
         head = f"{self.dataset}: checked {seen} samples; {self.images} distinct images decoded."
+        notes = "".join(f"\nnote: {note}" for note in self.notes)
         if self.ok:
-            return f"{head}\nNo problems found."
+            return f"{head}\nNo problems found.{notes}"
         rows = [("problem", "count", "first samples", "meaning")]
         for one in self.problems:
-            more = ", ..." if one.count > len(one.first) else ""
+            more = ", ..." if one.count > len(one.first) > 0 else ""
             rows.append((one.code, str(one.count), ", ".join(one.first) + more, one.what))
-        return f"{head}\n{_table(rows)}"
+        return f"{head}\n{_table(rows)}{notes}"
 
 
 @dataclass
@@ -163,15 +165,29 @@ def check(dataset: Dataset, *, strict: bool = False, limit: int | None = None) -
         checked,
         {split: len(samples) for split, samples in dataset.splits.items()},
         len(images.sizes),
-        ledger.problems(),
+        (*ledger.problems(), *_in_files(dataset)),
+        tuple(note for note in dataset.notes if note not in _said_already(dataset)),
     )
     if strict and not findings.ok:
-        listed = "; ".join(f"{p.code} {p.count} ({p.first[0]})" for p in findings.problems)
+        listed = "; ".join(
+            f"{p.code} {p.count} ({next(iter(p.first), p.what)})" for p in findings.problems
+        )
         raise DataError(
             f"{dataset.name} has problems, with the first sample of each: {listed}. "
             "See them all without strict=true."
         )
     return findings
+
+
+def _in_files(dataset: Dataset) -> Iterator[Problem]:
+    """What the reader left out or mended: no sample shows it any more."""
+    for what, count in sorted(dataset.defects.items(), key=lambda entry: -entry[1]):
+        yield Problem("in_files", count, (), what)
+
+
+def _said_already(dataset: Dataset) -> frozenset[str]:
+    """The notes that only repeat a defect with its count."""
+    return frozenset(f"{what}: {count:,}." for what, count in dataset.defects.items())
 
 
 def _each(samples: Sequence[Sample]) -> Iterable[Sample]:
@@ -221,9 +237,13 @@ def _boxes_fit(sample: Sample, images: Images) -> bool:
     return all(0 <= b.x1 < b.x2 <= width and 0 <= b.y1 < b.y2 <= height for b in boxes)
 
 
-def show(dataset: Dataset) -> str:
-    """What the data set declares and holds, with a few samples as their task words them."""
-    facts = [
+def show(dataset: Dataset, reader: str = "") -> str:
+    """What the data set declares and holds, with a few samples as their task words them.
+
+    `reader` names the module of `residency.datasets` that was given or inferred.
+    """
+    facts = [("reader", reader)] if reader else []
+    facts += [
         ("name", dataset.name),
         ("source", dataset.source or "not declared"),
         ("licence", dataset.licence or "not declared"),

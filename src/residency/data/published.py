@@ -23,6 +23,7 @@ from residency.errors import DataError
 from residency.types import Picture, Sample
 
 Row = TypeVar("Row")
+ABSENT = "Samples whose image is absent (left out)"
 LISTED_FOLDERS = 10_000  # more image folders than this are not listed: opening must stay cheap
 
 
@@ -142,8 +143,10 @@ def assemble(
         raise DataError(f"{about.name} has no usable rows. {found or 'The files are empty.'}")
     _compare(about, rows, defects)
     rows = {split: _usable(some, lacks, defects) for split, some in rows.items()}
+    told = sum(map(len, rows.values()))
     if images is not None:
         rows = _with_images(rows, *images, defects)
+    absent = told - sum(map(len, rows.values()))
     return Dataset(
         name=about.name,
         splits={
@@ -158,6 +161,7 @@ def assemble(
         source=about.source,
         licence=about.licence,
         notes=defects.lines(),
+        defects={**defects.counts, **({ABSENT: absent} if absent else {})},
     )
 
 
