@@ -22,6 +22,8 @@ SUMMARY = {
     "run": "run a recipe: train, evaluate, report",
     "plan": "say what a recipe would do, and refuse what cannot work, without doing it",
     "evaluate": "score a model on a data set",
+    "score": "score predictions that anyone made, with intervals",
+    "compare": "compare two models on the samples that both answered",
     "data": "show a data set, or check every sample of it",
     "doctor": "print versions, devices, memory and what is missing",
 }
@@ -120,6 +122,13 @@ def _parser() -> Parser:
     one = command("evaluate", _evaluate)
     one.add_argument("model", nargs="?", metavar="MODEL", help="nano, a folder, or a hub id")
     _parameters(one)
+    one = command("score", _score)
+    one.add_argument("file", nargs="?", metavar="FILE", help="JSON lines, or a JSON array")
+    _parameters(one)
+    one = command("compare", _compare)
+    one.add_argument("first", nargs="?", metavar="A", help="a run folder or a predictions file")
+    one.add_argument("second", nargs="?", metavar="B", help="another one, of the same samples")
+    _parameters(one)
     one = command("data", _data)
     one.add_argument("action", nargs="?", metavar="show|check")
     one.add_argument("name", nargs="?", metavar="NAME_OR_PATH", help="data set, NAME:VARIANT, path")
@@ -208,6 +217,38 @@ def _evaluate(options: argparse.Namespace) -> int:
     _quiet_loading()
     evaluate(options.model, **given)
     return 0
+
+
+def _score(options: argparse.Namespace) -> int:
+    if not options.help and (options.file is None or _is_parameter(options.file)):
+        raise UsageError("Name a file: residency score FILE metrics=accuracy out=FOLDER.")
+    from residency.evaluate.scoring import score
+
+    if options.help:
+        options.parser.print_help()
+        print(f"\n{_doc(score)}\n\nparameters:\n{describe(score)}")
+        return 0
+    score(options.file, **arguments(score, options.words, config=options.config, owner="score"))
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    named = [one for one in (options.first, options.second) if one and not _is_parameter(one)]
+    if not options.help and len(named) < 2:
+        raise UsageError("Name two runs or predictions files: residency compare A B.")
+    from residency.evaluate.comparison import compare
+
+    if options.help:
+        options.parser.print_help()
+        print(f"\n{_doc(compare)}\n\nparameters:\n{describe(compare)}")
+        return 0
+    given = arguments(compare, options.words, config=options.config, owner="compare")
+    compare(options.first, options.second, **given)
+    return 0
+
+
+def _is_parameter(word: str) -> bool:
+    return "=" in word and not Path(word).exists()
 
 
 def _quiet_loading() -> None:

@@ -57,7 +57,7 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _shapes(rows: Sequence[Sequence[float]]) -> Answer:
+def _shapes(rows: Sequence[Sequence[int | float]]) -> Answer:
     length = len(rows[0])
     if length not in _SHAPES or any(len(row) != length for row in rows):
         raise ValueError("a point has 2 numbers, a box 4, a 3D box 6")
