@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any
 
 import PIL.Image
 import pyarrow as pa
@@ -78,7 +78,7 @@ class FolderSink:
         self.names: dict[str, str] = {}
         self.images = 0
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "FolderSink":
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -127,7 +127,7 @@ class ParquetSink:
         self.held = 0
         self.images = 0
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ParquetSink":
         return self
 
     def __exit__(self, *raised: object) -> None:

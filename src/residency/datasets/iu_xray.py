@@ -70,7 +70,10 @@ def load(where: str) -> Dataset:
             defects.notes.append(
                 f"The split key {key!r} is blank or unknown: taken from each entry."
             )
-        for entry in listed(entries, place, defects):
+        found = listed(entries, place, defects)
+        if not split:
+            defects.add("Entries under a split key that is blank or unknown (read)", len(found))
+        for entry in found:
             rows[_split(split, entry, place)].append(_row(entry))
     return assemble(
         ABOUT,

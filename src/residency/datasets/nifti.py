@@ -85,10 +85,12 @@ def _assembled(
         notes.append("No split stated: cases were split 70/10/20, seed 0.")
     splits: dict[str, list[Case]] = {split: [] for split in SPLITS}
     faults: dict[str, list[RowError]] = {split: [] for split in SPLITS}
-    state = hashlib.sha256()
+    state, empty = hashlib.sha256(), 0
     for side, case in zip(sides, cases, strict=True):
         try:
-            splits[side].append(measured(case, names))
+            row = measured(case, names)
+            splits[side].append(row)
+            empty += len(row.masks) - len(row.boxes) if row.masks and not row.labels else 0
         except RowError as error:
             faults[side].append(error)
         for file in (case.volume, *case.masks, *([case.labels] if case.labels else [])):
@@ -117,6 +119,7 @@ def _assembled(
         source=card.source,
         licence=card.licence,
         notes=(*card.notes, *notes),
+        defects={"Masks without a single voxel (no box)": empty} if empty else {},
     )
 
 

@@ -65,6 +65,9 @@ def load(where: str) -> Dataset:
     vocabulary = closed_vocabulary(chain.from_iterable(rows.values()))
     count_without_options(chain.from_iterable(rows.values()), vocabulary, defects)
     _leak(rows, defects)
+    asked = {row.image for some in rows.values() for row in some}
+    there = {path.name for path in (root / IMAGES).glob("*.jpg")}
+    defects.add("Images that no question names", len(there - asked))
     return assemble(
         ABOUT,
         rows,
