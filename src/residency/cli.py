@@ -24,7 +24,7 @@ SUMMARY = {
     "evaluate": "score a model on a data set",
     "score": "score predictions that anyone made, with intervals",
     "compare": "compare two models on the samples that both answered",
-    "data": "show a data set, or check every sample of it",
+    "data": "list, show, check or convert data sets",
     "doctor": "print versions, devices, memory and what is missing",
 }
 
@@ -130,9 +130,9 @@ def _parser() -> Parser:
     one.add_argument("second", nargs="?", metavar="B", help="another one, of the same samples")
     _parameters(one)
     one = command("data", _data)
-    one.add_argument("action", nargs="?", metavar="show|check")
+    one.add_argument("action", nargs="?", metavar="list|show|check|convert")
     one.add_argument("name", nargs="?", metavar="NAME_OR_PATH", help="data set, NAME:VARIANT, path")
-    one.add_argument("words", nargs="*", metavar="key=value", help="of check: limit, strict")
+    one.add_argument("words", nargs="*", metavar="[OUT] key=value", help="of the action; see below")
     command("doctor", _doctor)
     return parser
 
@@ -265,24 +265,52 @@ def _quiet_loading() -> None:
 def _data(options: argparse.Namespace) -> int:
     if options.help:
         options.parser.print_help()
-        print(f"\nparameters of check:\n{describe(_check)}")
+        for action in (_show, _check, _convert):
+            print(f"\nparameters of {action.__name__.strip('_')}:\n{describe(action)}")
         print(f"\ndata sets: {', '.join(catalog.names('datasets'))}, or a path")
         return 0
-    actions: dict[str | None, Callable[..., int]] = {"show": _show, "check": _check}
-    if options.action not in actions or options.name is None:
+    takes: dict[str | None, int] = {"list": 0, "show": 1, "check": 1, "convert": 2}
+    words = [*([options.name] if options.name else []), *options.words]
+    count = takes.get(options.action, 0)
+    if options.action not in takes or len(words) < count:
         raise UsageError(
-            "Write `residency data show NAME_OR_PATH` or `residency data check NAME_OR_PATH`."
+            "Write `residency data show NAME_OR_PATH`, `residency data check NAME_OR_PATH`, "
+            "`residency data convert NAME_OR_PATH OUT` or `residency data list`."
         )
-    action = actions[options.action]
+    actions: tuple[Callable[..., int], ...] = (_list, _show, _check, _convert)
+    action = actions[list(takes).index(options.action)]
     owner = f"`data {options.action}`"
-    return action(options.name, **arguments(action, options.words, owner=owner))
+    return action(*words[:count], **arguments(action, words[count:], owner=owner))
 
 
-def _show(name: str) -> int:
+def _list() -> int:
+    from residency.data.overview import listing
+
+    print(listing())
+    return 0
+
+
+def _show(name: str, *, page: str | None = None) -> int:
     from residency.data.check import show
+    from residency.dataset import find_reader, open_dataset
+
+    dataset = open_dataset(name)
+    print(show(dataset, find_reader(name)[0]))
+    if page is not None:
+        from residency.evaluate.data_page import write_data_page
+
+        write_data_page(Path(page), dataset)
+        print(f"\npage: {page}")
+    return 0
+
+
+def _convert(name: str, out: str, *, limit: int | None = None) -> int:
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit={limit}: expected at least 1, or none for every sample.")
+    from residency.data.convert import convert
     from residency.dataset import open_dataset
 
-    print(show(open_dataset(name)))
+    print(convert(open_dataset(name), Path(out), limit=limit))
     return 0
 
 
