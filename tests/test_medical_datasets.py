@@ -129,7 +129,7 @@ def test_a_folder_per_case_with_a_mask_per_organ(tmp_path):
     samples = {sample.id: sample for rows in dataset.splits.values() for sample in rows}
     assert sorted(samples) == [f"{tmp_path.name}/s1", f"{tmp_path.name}/s2"]
     sample = samples[f"{tmp_path.name}/s1"]
-    assert (sample.task, sample.answer, sample.group) == ("detection", (BOX,), "s1")
+    assert (sample.task, sample.answer, sample.group) == ("detection3d", (BOX,), "s1")
     assert sample.volume is not None and sample.volume.spacing_mm == (5.0, 3.0, 2.0)
     assert len(sample.images) == 6 and sample.images[0].load().size == (4, 5)
     assert Slices.of(sample.attributes).mm(1.0) == 105.0

@@ -42,28 +42,33 @@ class Problem:
 
 @dataclass(frozen=True)
 class Findings:
-    """What `check` found; as text, a table of problems."""
+    """What `check` found; as text, a table of problems.
+
+    `problems` are those of the samples, `defects` what the reader left out of the files or mended.
+    """
 
     dataset: str
     checked: Mapping[str, int]
     total: Mapping[str, int]
     images: int
     problems: tuple[Problem, ...]
+    defects: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was found."""
+        """Whether nothing was found in the samples."""
         return not self.problems
 
     def __str__(self) -> str:
         seen = ", ".join(f"{name} {n} of {self.total[name]}" for name, n in self.checked.items())
         head = f"{self.dataset}: checked {seen} samples; {self.images} distinct images decoded."
         notes = "".join(f"\nnote: {note}" for note in self.notes)
-        if self.ok:
+        found = (*self.problems, *self.defects)
+        if not found:
             return f"{head}\nNo problems found.{notes}"
         rows = [("problem", "count", "first samples", "meaning")]
-        for one in self.problems:
+        for one in found:
             more = ", ..." if one.count > len(one.first) > 0 else ""
             rows.append((one.code, str(one.count), ", ".join(one.first) + more, one.what))
         return f"{head}\n{_table(rows)}{notes}"
@@ -165,13 +170,13 @@ def check(dataset: Dataset, *, strict: bool = False, limit: int | None = None) -
         checked,
         {split: len(samples) for split, samples in dataset.splits.items()},
         len(images.sizes),
-        (*ledger.problems(), *_in_files(dataset)),
+        ledger.problems(),
+        tuple(_in_files(dataset)),
         tuple(note for note in dataset.notes if note not in _said_already(dataset)),
     )
-    if strict and not findings.ok:
-        listed = "; ".join(
-            f"{p.code} {p.count} ({next(iter(p.first), p.what)})" for p in findings.problems
-        )
+    found = (*findings.problems, *findings.defects)
+    if strict and found:
+        listed = "; ".join(f"{p.code} {p.count} ({next(iter(p.first), p.what)})" for p in found)
         raise DataError(
             f"{dataset.name} has problems, with the first sample of each: {listed}. "
             "See them all without strict=true."

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from residency.codec import Qwen2VLCodec
@@ -14,6 +15,7 @@ from residency.text import normalise
 from residency.types import Answer, Box, Box3D, Point, Sample
 
 _LETTERED = re.compile(r"\s*\(?([A-Z])\s*[).:、]\s*")
+_task = cache(task)  # looking a name up reads a folder
 _SHAPES = {2: (Point, ("x", "y")), 4: (Box, ("x1", "y1", "x2", "y2"))}
 _SHAPES[6] = (Box3D, ("x1", "y1", "z1", "x2", "y2", "z2"))
 
@@ -68,13 +70,13 @@ def _shapes(rows: Sequence[Sequence[int | float]]) -> Answer:
 
 
 def read(said: str, sample: Sample, vocabulary: tuple[str, ...]) -> Answer | None:
-    """What a text states, by the rules of the module's opening."""
+    """What a text states, by the rules of `residency.evaluate.foreign`."""
     several = isinstance(sample.answer, tuple)
     if several:
         sample = replace(sample, options=sample.options or vocabulary)
     letters = any(len(option.strip()) == 1 for option in sample.options)
     lettered = 2 <= len(sample.options) <= 26 and not letters and not several
-    return task("mcq" if lettered else "vqa").read(said, sample, Qwen2VLCodec())
+    return _task("mcq" if lettered else "vqa").read(said, sample, Qwen2VLCodec())
 
 
 def options(value: Any) -> tuple[str, ...]:

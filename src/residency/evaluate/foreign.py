@@ -21,17 +21,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from residency.catalog import suggest
-from residency.errors import DataError, UsageError
+from residency.errors import DataError
 from residency.evaluate.cells import answer_of, option, options, read, words, written_text
-from residency.evaluate.lines import Findings, columns, objects
+from residency.evaluate.lines import FIELDS, Findings, columns_of, objects, require
 from residency.evaluate.store import unit_hash
 from residency.types import Answer, Prediction, Sample
 
-FIELDS = (
-    "prediction", "reference", "id", "task", "dataset", "view", "answer_type", "options", "group",
-    "language", "scores", "spacing_mm", "size",
-)  # fmt: skip
 FACTS = ("answer_type", "spacing_mm", "size")  # what metrics read as the row has it
 _LANGUAGES = {"english": "en", "eng": "en", "chinese": "zh", "中文": "zh", "英文": "en"}
 _CHINESE = re.compile(r"[\u3400-\u9fff]")
@@ -71,7 +66,7 @@ def read_foreign(
         DataError: the file cannot be read, has no such column, or no row with a reference.
         UsageError: `renamed` names an unknown field.
     """
-    column = _columns(renamed or {})
+    column = columns_of(renamed or {})
     findings = Findings()
     rows = [
         (where, {name: row.get(column[name]) for name in FIELDS if column[name] in row}, row)
@@ -79,7 +74,7 @@ def read_foreign(
     ]
     unusable = sum(map(len, findings.places.values()))
     unusable -= len(findings.places.get("not_a_number", ()))
-    _require(path, [row for _, _, row in rows], column, keep, findings)
+    require(path, [row for _, _, row in rows], column, keep, findings)
     kept: list[Prediction] = []
     seen: dict[tuple[str, ...], Prediction] = {}
     vocabulary = tuple(labels) or _vocabulary([row for _, row, _ in rows])
@@ -106,34 +101,6 @@ def read_foreign(
         digest=hashlib.sha256(path.read_bytes()).hexdigest()[:16],
         findings=findings,
     )
-
-
-def _columns(renamed: Mapping[str, str]) -> dict[str, str]:
-    for name in renamed:
-        if name not in FIELDS:
-            raise UsageError(
-                f"map={name}=...: no field {name!r}.{suggest(name, list(FIELDS))} "
-                f"Write field=column; fields: {', '.join(FIELDS)}."
-            )
-    return {name: renamed.get(name, name) for name in FIELDS}
-
-
-def _require(
-    path: Path,
-    rows: Sequence[Mapping[str, Any]],
-    column: Mapping[str, str],
-    keep: Sequence[str],
-    findings: Findings,
-) -> None:
-    have = dict.fromkeys(name for row in rows for name in row)
-    if not rows:
-        raise DataError(f"{path} has no rows that are JSON objects.\n{findings}")
-    for wanted in (column["prediction"], column["reference"], *keep):
-        if wanted not in have:
-            raise DataError(
-                f"{path} has no column {wanted!r}.{suggest(wanted, list(have))} Its columns: "
-                f"{columns(have)}. Say which is which: map=prediction=COLUMN,reference=COLUMN."
-            )
 
 
 def _vocabulary(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

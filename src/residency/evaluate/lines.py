@@ -2,13 +2,18 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from residency.errors import DataError
+from residency.catalog import suggest
+from residency.errors import DataError, UsageError
 
+FIELDS = (
+    "prediction", "reference", "id", "task", "dataset", "view", "answer_type", "options", "group",
+    "language", "scores", "spacing_mm", "size",
+)  # fmt: skip
 SHOWN = 3  # places of a problem that are named
 DIGITS = 300  # of a whole number that is still a float
 Object = tuple[str, dict[str, Any]]  # where it stands ("line 3"), and what it holds
@@ -174,6 +179,39 @@ def _decoder() -> tuple[json.JSONDecoder, list[str]]:
     return decoder, seen
 
 
-def columns(rows: Mapping[str, Any]) -> str:
-    """The names of the columns, as a message lists them."""
-    return ", ".join(map(repr, rows)) or "none"
+def columns_of(renamed: Mapping[str, str]) -> dict[str, str]:
+    """Which column holds each field; `renamed` says where a column has another name.
+
+    Raises:
+        UsageError: no such field.
+    """
+    for name in renamed:
+        if name not in FIELDS:
+            raise UsageError(
+                f"map={name}=...: no field {name!r}.{suggest(name, list(FIELDS))} "
+                f"Write field=column; fields: {', '.join(FIELDS)}."
+            )
+    return {name: renamed.get(name, name) for name in FIELDS}
+
+
+def require(
+    path: Path,
+    rows: Sequence[Mapping[str, Any]],
+    column: Mapping[str, str],
+    keep: Sequence[str],
+    findings: Findings,
+) -> None:
+    """Refuse a file without rows, or of which no row has a column that is needed.
+
+    Raises:
+        DataError: with the columns that there are.
+    """
+    have = dict.fromkeys(name for row in rows for name in row)
+    if not rows:
+        raise DataError(f"{path} has no rows that are JSON objects.\n{findings}")
+    for wanted in (column["prediction"], column["reference"], *keep):
+        if wanted not in have:
+            raise DataError(
+                f"{path} has no column {wanted!r}.{suggest(wanted, list(have))} Its columns: "
+                f"{', '.join(map(repr, have))}. Say which is which: map=prediction=COLUMN,reference=COLUMN."
+            )

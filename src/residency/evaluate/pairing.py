@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from residency.errors import DataError, UsageError
-from residency.evaluate.scoring import SUMMARY, read_any
+from residency.evaluate.scoring import SUMMARY
+from residency.evaluate.sources import read_any
 from residency.evaluate.store import FILE, decode, encode_answer
 from residency.types import Prediction
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from residency.dataset import Dataset
 from residency.errors import UsageError
-from residency.evaluate.foreign import Foreign, read_foreign
-from residency.evaluate.lines import Findings
+from residency.evaluate.foreign import Foreign
 from residency.evaluate.results import Row, table, write_summary
 from residency.evaluate.score import score as score_row
 from residency.evaluate.score import separate
-from residency.evaluate.store import FILE, FORMAT, encode, read_predictions, write_whole
+from residency.evaluate.sources import read_any
+from residency.evaluate.store import FILE, FORMAT, encode, write_whole
 from residency.evaluate.subgroups import Subgroup, subgroup_table, subgroups
 from residency.metric import Ratio, metric
 from residency.provenance import versions
@@ -115,39 +115,6 @@ def _read(
     if source.is_dir():
         raise UsageError(f"{source} is a folder. Name a file, such as {source / FILE}.")
     return read_any(source, renamed=renamed, keep=by, labels=labels, default_task=task)
-
-
-def read_any(path: Path, **how: Any) -> Foreign:
-    """A predictions file of ours, or anyone's (`how` as in `read_foreign`).
-
-    Raises:
-        DataError: neither.
-        UsageError: `how` names what a file of ours cannot have renamed.
-    """
-    if is_ours(path) and how.get("renamed"):
-        raise UsageError(f"{path} is a predictions file of ours; leave out map=.")
-    if not is_ours(path):
-        return read_foreign(path, **{"dataset": path.stem, **how})
-    stored, findings = read_predictions(path), Findings()
-    if stored.dropped:
-        findings.places["truncated"] = ["the last line"] * stored.dropped
-    return Foreign(
-        predictions=stored.predictions,
-        rows=len(stored.predictions) + stored.dropped,
-        grouped=len({p.unit for p in stored.predictions}) < len(stored.predictions),
-        digest=str((stored.identity or {}).get("digest", "")),
-        findings=findings,
-    )
-
-
-def is_ours(path: Path) -> bool:
-    """Whether a file opens with the identity that our predictions files have."""
-    try:
-        with path.open("rb") as file:
-            first = json.loads(file.readline(1 << 20))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(first, dict) and isinstance(first.get("identity"), dict)
 
 
 def _common_options(predictions: Sequence[Prediction]) -> tuple[str, ...]:
