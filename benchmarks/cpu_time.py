@@ -9,14 +9,13 @@ with image features at hand.
 """
 
 import argparse
-import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import figures
 import torch
 from flops import TINY, internvl, labels, pairs, questions, with_expert
 from torch import Tensor
@@ -129,10 +128,7 @@ def main() -> None:
             f"{row.case:<36}{row.naive:>8.2f}{row.cold:>8.2f}{row.warm:>8.2f}"
             f"{row.naive / row.cold:>12.2f}{row.naive / row.warm:>12.2f}"
         )
-    if options.json:
-        facts = {"command": " ".join(sys.argv), "torch": torch.__version__}
-        text = json.dumps(facts | {"rows": [asdict(row) for row in rows]}, indent=1)
-        options.json.write_text(text + "\n", encoding="utf-8")
+    figures.write(rows, options.json)
 
 
 if __name__ == "__main__":

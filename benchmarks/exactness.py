@@ -9,15 +9,14 @@ in float64 here. Label scores: float32, the largest difference of a log-probabil
 """
 
 import argparse
-import json
-import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import figures
 import torch
 from torch import Tensor
 from vision_passes import LABELS, QUESTION, noise, readings, untrained
@@ -173,10 +172,7 @@ def main() -> None:
     print(f"{'case':<36}{'norms':>9}{'tensors':>9}{'difference':>12}")
     for row in rows:
         print(f"{row.case:<36}{row.norms:>9}{row.tensors:>9}{row.difference:>12.1e}")
-    if options.json:
-        facts = {"command": " ".join(sys.argv), "torch": torch.__version__}
-        text = json.dumps(facts | {"rows": [asdict(row) for row in rows]}, indent=1)
-        options.json.write_text(text + "\n", encoding="utf-8")
+    figures.write(rows, options.json)
 
 
 if __name__ == "__main__":

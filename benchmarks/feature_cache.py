@@ -9,14 +9,13 @@ measurement follow, by which it would switch itself on or off.
 """
 
 import argparse
-import json
 import statistics
-import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
+import figures
 import torch
 from vision_passes import ours, readings, untrained
 
@@ -116,10 +115,7 @@ def main() -> None:
     print(table(rows))
     print(f"{kept / options.batch / 2**20:.2f} MiB an image on disk")
     print(*said, sep="\n")
-    if options.json:
-        facts = {"command": " ".join(sys.argv), "torch": torch.__version__}
-        text = json.dumps(facts | {"rows": [asdict(row) for row in rows]}, indent=1)
-        options.json.write_text(text + "\n", encoding="utf-8")
+    figures.write(rows, options.json)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,12 @@ every distinct image passes the vision encoder once. Warm: image features come f
 """
 
 import argparse
-import json
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import figures
 import numpy as np
 import torch
 from PIL import Image
@@ -281,10 +280,7 @@ def main() -> None:
     rows = measure(options.batch)
     print("InternVL2-2B shape, images of 448 x 448 (256 tokens); TFLOPs per image.")
     print(table(rows))
-    if options.json:
-        facts = {"command": " ".join(sys.argv), "torch": torch.__version__}
-        text = json.dumps(facts | {"rows": [asdict(row) for row in rows]}, indent=1)
-        options.json.write_text(text + "\n", encoding="utf-8")
+    figures.write(rows, options.json)
 
 
 if __name__ == "__main__":

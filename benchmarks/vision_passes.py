@@ -9,16 +9,15 @@ language model's LoRA, one thread, forms in turn.
 """
 
 import argparse
-import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import figures
 import numpy as np
 import torch
 from PIL import Image
@@ -200,10 +199,7 @@ def main() -> None:
     rows = measure(backbone, options.batch, options.side, options.repeats)
     print(f"Batch of {options.batch}, one CPU thread, float32; median of {options.repeats}.")
     print(table(rows))
-    if options.json:
-        facts = {"command": " ".join(sys.argv), "torch": torch.__version__}
-        text = json.dumps(facts | {"rows": [asdict(row) for row in rows]}, indent=1)
-        options.json.write_text(text + "\n", encoding="utf-8")
+    figures.write(rows, options.json)
 
 
 def _expert(samples: list[Sample]) -> Expert:

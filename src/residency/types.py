@@ -201,8 +201,7 @@ class Tree:
 
     `mask` is True where a token may look: at itself and along its path to the root. `reads` are
     the flat places in `[b, t]` whose hidden states predict each response token under each view.
-    `images` and `exemplars` are those of `Prompt`. `unshared` is how many tokens separate rows would
-    have had.
+    `images` and `exemplars` are those of `Prompt`.
     """
 
     tokens: Int[Tensor, "b t"]
@@ -211,7 +210,6 @@ class Tree:
     reads: Mapping[View, Int[Tensor, " r"]]
     images: tuple[int, ...]
     exemplars: tuple[int, ...]
-    unshared: int
 
 
 @dataclass(frozen=True, slots=True)

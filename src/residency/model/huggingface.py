@@ -286,7 +286,6 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
             reads={view: at.to(**move) for view, at in tree.reads.items()},
             images=tree.images,
             exemplars=tree.exemplars,
-            unshared=tree.unshared,
         ),
         dropped=batch.dropped,
         shrunk=batch.shrunk,

@@ -122,5 +122,4 @@ def grow(rows: Sequence[Mapping[View, Path]], views: Sequence[View]) -> Tree:
         reads={view: torch.from_numpy(at) for view, at in reads.items()},
         images=tuple(number for tree in trees for number in tree.images),
         exemplars=tuple(number for tree in trees for number in tree.exemplars),
-        unshared=sum(int(path.learned[-1]) for sample in rows for path in sample.values()),
     )

@@ -47,7 +47,7 @@ class Work(NamedTuple):
 class Feed:
     """Endless updates over a mixture. The order of samples does not depend on `world`.
 
-    All questions about an image go into one microbatch, and so do its readers: `size` counts images.
+    All questions about an image go into one microbatch: `size` counts samples, not questions.
     """
 
     backbone: Backbone

@@ -358,7 +358,7 @@ class Run:
             self._dropped, self._shrunk = so_far["dropped"], so_far["shrunk"]
             self._outside, self._seconds = so_far["outside"], so_far["seconds"]
             self._terms, self._audited = so_far["terms"], so_far["audit"]
-            self._cached = so_far.get("cached")  # as it began: one rounding throughout
+            self._cached = so_far["cached"]  # as it began: one rounding throughout
             self._say(f"Resuming from {folder.name} of {self._total}.")
         if rank := self._accelerator.process_index:  # dropout differs between processes
             torch.manual_seed(uniform(2**63, self.seed, self._update, rank))
