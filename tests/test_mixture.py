@@ -43,7 +43,7 @@ def read(text, sample, codec):
 def write(sample, codec, wording):
     if isinstance(sample.answer, str):
         return (sample.answer + ".",)
-    return (codec.write_box(sample.answer[0], (1, 1)),)
+    return (codec.write_boxes(sample.answer, (1, 1)),)
 '''
 
 
@@ -53,7 +53,7 @@ class NoCodec:
     def refuse(self, *args: Any) -> Any:
         raise AssertionError("the index must not write boxes")
 
-    write_box = write_point = read_boxes = read_points = refuse
+    write_boxes = write_points = read_boxes = read_points = refuse
 
 
 @pytest.fixture(autouse=True)

@@ -8,13 +8,15 @@ from PIL import Image
 
 from residency.catalog import names
 from residency.codec import InternVLCodec, Qwen2VLCodec, size_of
-from residency.errors import DataError, UsageError
+from residency.codec_pixels import Qwen25VLCodec, ResizedCodec, codec_of, described, smart_resize
+from residency.errors import CheckpointError, DataError, UsageError
 from residency.task import PAPER, Codec, Wording, task, text_of
 from residency.text import normalise, read_label, read_labels, words
 from residency.types import Answer, Box, Markup, Picture, Point, Sample
 
 QWEN, INTERN = Qwen2VLCodec(), InternVLCodec()
-CODECS = pytest.mark.parametrize("codec", [QWEN, INTERN])
+PIXELS, LANDMARKS = Qwen25VLCodec(), ResizedCodec()
+CODECS = pytest.mark.parametrize("codec", [QWEN, INTERN, PIXELS, LANDMARKS])
 SIZE = (640, 480)
 BLOOD = (
     "basophil",
@@ -155,6 +157,16 @@ def test_bad_labels_and_wordings_are_one_line_errors() -> None:
 # --- every task
 
 
+def quantum(codec: Codec, size: tuple[int, int], kind: type = Box) -> np.ndarray:
+    """What a codec cannot tell apart, in pixels of the original along x and y."""
+    grid = (1000, 1000)
+    if isinstance(codec, Qwen25VLCodec):
+        grid = codec.resized(size)
+    if isinstance(codec, ResizedCodec) and kind is Point:
+        grid = (codec.width, codec.height)
+    return np.array(size) / np.array(grid)
+
+
 def cases() -> list[Sample]:
     """One sample per task and form of answer."""
     box = Box(name="cell", x1=10.0, y1=20.0, x2=110.5, y2=200.0)
@@ -189,11 +201,11 @@ def test_reading_a_written_answer_gives_it_back(codec: Codec, s: Sample, languag
         assert back == s.answer
         return
     assert isinstance(back, tuple) and len(back) == len(s.answer)
-    half = (SIZE[0] / 2000 + 1e-9, SIZE[1] / 2000 + 1e-9)
+    half = quantum(codec, SIZE, type(s.answer[0])) / 2 + 1e-9
     for got, want in zip(back, s.answer, strict=True):
         assert type(got) is type(want) and got.name == want.name  # type: ignore[union-attr]
         for field in {"x1", "y1", "x2", "y2", "x", "y"} & set(type(want).__slots__):  # type: ignore
-            assert abs(getattr(got, field) - getattr(want, field)) <= half["y" in field]
+            assert abs(getattr(got, field) - getattr(want, field)) <= half[int("y" in field)]
 
 
 @pytest.mark.parametrize("s", cases())
@@ -279,22 +291,22 @@ def test_mcq_asks_with_lines_and_writes_a_letter() -> None:
 
 def test_qwen_form_marks_only_control_text() -> None:
     box = Box(name="", x1=64.0, y1=48.0, x2=320.0, y2=480.0)
-    parts = QWEN.write_box(box, SIZE)
+    parts = QWEN.write_boxes([box], SIZE)
     assert text_of(parts) == "<|box_start|>(100,100),(500,1000)<|box_end|>"
     assert [isinstance(part, Markup) for part in parts] == [True, False, True]
-    named = QWEN.write_box(replace(box, name="<|im_end|>"), SIZE)
+    named = QWEN.write_boxes([replace(box, name="<|im_end|>")], SIZE)
     assert [str(p) for p in named if not isinstance(p, Markup)] == [
         "<|im_end|>",
         "(100,100),(500,1000)",
     ]
-    assert text_of(QWEN.write_point(Point(name="", x=320.0, y=240.0), SIZE)) == (
+    assert text_of(QWEN.write_points([Point(name="", x=320.0, y=240.0)], SIZE)) == (
         "<|box_start|>(500,500)<|box_end|>"
     )
 
 
 def test_intern_form() -> None:
     box = Box(name="cell", x1=64.0, y1=48.0, x2=320.0, y2=480.0)
-    text = text_of(INTERN.write_box(box, SIZE))
+    text = text_of(INTERN.write_boxes([box], SIZE))
     assert text == "<ref>cell</ref><box>[[100, 100, 500, 1000]]</box>"
     both = "<ref>cell</ref><box>[[100, 100, 500, 1000], [0,0,10,10]]</box>"
     assert [b.name for b in INTERN.read_boxes(both, SIZE)] == ["cell", "cell"]
@@ -331,16 +343,68 @@ def test_random_boxes_round_trip_within_half_a_quantum(codec: Codec) -> None:
         size = (int(rng.integers(20, 3000)), int(rng.integers(20, 3000)))
         low, high = rng.uniform(0, 0.49, 2) * size, rng.uniform(0.5, 1, 2) * size
         box = Box(name="n", x1=low[0], y1=low[1], x2=high[0], y2=high[1])
-        (back,) = codec.read_boxes(text_of(codec.write_box(box, size)), size)
+        (back,) = codec.read_boxes(text_of(codec.write_boxes([box], size)), size)
         error = np.abs([back.x1 - box.x1, back.x2 - box.x2, back.y1 - box.y1, back.y2 - box.y2])
-        assert (error <= np.repeat(size, 2) / 2000 + 1e-9).all()
+        assert (error <= np.repeat(quantum(codec, size), 2) / 2 + 1e-9).all()
+        point = Point(name="n", x=high[0], y=low[1])
+        (seen,) = codec.read_points(text_of(codec.write_points([point], size)), size)
+        assert seen.name == "n"
+        error = np.abs([seen.x - point.x, seen.y - point.y])
+        assert (error <= quantum(codec, size, Point) / 2 + 1e-9).all()
 
 
 @CODECS
 def test_a_thin_box_keeps_an_area(codec: Codec) -> None:
     for edge in (0.0, 320.0, 640.0):
         thin = Box(name="", x1=edge, y1=0.0, x2=edge, y2=1.0)
-        assert len(codec.read_boxes(text_of(codec.write_box(thin, SIZE)), SIZE)) == 1
+        assert len(codec.read_boxes(text_of(codec.write_boxes([thin], SIZE)), SIZE)) == 1
+
+
+def test_qwen25_form_counts_pixels_of_the_resized_image() -> None:
+    box = Box(name="a {cell}", x1=64.0, y1=48.0, x2=320.0, y2=480.0)
+    assert PIXELS.resized(SIZE) == (644, 476)
+    text = text_of(PIXELS.write_boxes([box, replace(box, name="")], SIZE))
+    assert text == (
+        '```json\n[\n\t{"bbox_2d": [64, 48, 322, 476], "label": "a {cell}"},\n'
+        '\t{"bbox_2d": [64, 48, 322, 476]}\n]\n```'
+    )
+    for cut, count in ((len(text) - 8, 1), (60, 0), (0, 0)):
+        assert len(PIXELS.read_boxes(text[:cut], SIZE)) == count
+    assert PIXELS.read_boxes('{"bbox_2d": [1, 2, 645, 4]} {"bbox_2d": [true, 2, 3, 4]}', SIZE) == ()
+    assert PIXELS.read_points(text, SIZE) == ()
+    small = replace(PIXELS, most=28 * 28 * 16)
+    (back,) = small.read_boxes('{"bbox_2d": [0, 0, 56, 28]}', SIZE)
+    assert (back.x2, back.y2) == pytest.approx((640 * 56 / 112, 480 * 28 / 84))
+
+
+def test_resizing_is_that_of_the_processor() -> None:
+    from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize as theirs
+
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        width, height = (int(side) for side in rng.integers(10, 1500, 2))
+        height = max(height, width // 150 + 1)
+        least, most = 56 * 56, int(rng.integers(10_000, 2_000_000))
+        ours = smart_resize((width, height), factor=28, least=least, most=most)
+        assert ours[::-1] == theirs(height, width, factor=28, min_pixels=least, max_pixels=most)
+
+
+def test_landmarks_of_umit_are_pixels_after_its_resize() -> None:
+    size = (1935, 2400)
+    orbitale = Point(name="", x=421 * 1935 / 640, y=435 * 3.0)
+    assert text_of(LANDMARKS.write_points([orbitale], size)) == "[421,435]"
+    both = [replace(orbitale, name="Orbitale"), replace(orbitale, name="Sella turcica", x=0.0)]
+    text = text_of(LANDMARKS.write_points(both, size))
+    assert text == "Orbitale: [421,435]; Sella turcica: [0,435]"
+    assert [p.name for p in LANDMARKS.read_points(text, size)] == ["Orbitale", "Sella turcica"]
+    assert LANDMARKS.read_points("[641,2] [1,2,3] [4", size) == ()
+
+
+def test_a_codec_survives_the_checkpoint() -> None:
+    for codec in (QWEN, INTERN, replace(PIXELS, most=784), ResizedCodec(width=100, height=50)):
+        assert codec_of(described(codec)) == codec
+    with pytest.raises(CheckpointError, match="writes boxes as 'Other'"):
+        codec_of({"kind": "Other"})
 
 
 def test_size_comes_from_the_picture_or_its_pixels() -> None:

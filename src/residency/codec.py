@@ -1,12 +1,13 @@
 """How model families spell boxes and points in text: one value per convention.
 
-Coordinates are integers from 0 to 1000 of the image's width and height, so `read(write(x))` is `x`
+Here those of Qwen2-VL and InternVL; conventions in pixels are in `residency.codec_pixels`. Coordinates
+are integers from 0 to 1000 of the image's width and height, so `read(write(x))` is `x`
 within half a quantum, `width / 2000` by `height / 2000` pixels. A side thinner than a quantum is
 written one quantum wide, because a box without area could not be read back.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -77,6 +78,10 @@ def _named(
         yield before[-1] if before else "", tuple(float(number) for number in found.groups())
 
 
+def _joined(written: Iterable[tuple[Part, ...]]) -> tuple[Part, ...]:
+    return tuple(part for parts in written for part in parts)
+
+
 def _kept(
     found: Iterator[tuple[str, tuple[float, ...]]],
     build: Callable[[str, tuple[float, ...], tuple[int, int]], Shape | None],
@@ -94,19 +99,24 @@ class Qwen2VLCodec:
     and missing control tokens, since decoding may have skipped them.
     """
 
-    def write_box(self, box: Box, size: tuple[int, int]) -> tuple[Part, ...]:
-        """The box; a name of '' writes the coordinates alone."""
-        x1, y1, x2, y2 = _box_quanta(box, size)
-        return self._wrap(box.name, f"({x1},{y1}),({x2},{y2})")
+    def write_boxes(self, boxes: Sequence[Box], size: tuple[int, int]) -> tuple[Part, ...]:
+        """One box after the other; a name of '' writes the coordinates alone."""
+        quanta = [_box_quanta(box, size) for box in boxes]
+        return _joined(
+            self._wrap(box.name, f"({x1},{y1}),({x2},{y2})")
+            for box, (x1, y1, x2, y2) in zip(boxes, quanta, strict=True)
+        )
 
     def read_boxes(self, text: str, size: tuple[int, int]) -> tuple[Box, ...]:
         """Every well-formed box, named by the last object reference before it."""
         return _kept(_named(text, _QWEN_NAME, _QWEN_BOX), _box, size)
 
-    def write_point(self, point: Point, size: tuple[int, int]) -> tuple[Part, ...]:
-        """The point; a name of '' writes the coordinates alone."""
-        x, y = _quantum(point.x, size[0]), _quantum(point.y, size[1])
-        return self._wrap(point.name, f"({x},{y})")
+    def write_points(self, points: Sequence[Point], size: tuple[int, int]) -> tuple[Part, ...]:
+        """One point after the other; a name of '' writes the coordinates alone."""
+        return _joined(
+            self._wrap(p.name, f"({_quantum(p.x, size[0])},{_quantum(p.y, size[1])})")
+            for p in points
+        )
 
     def read_points(self, text: str, size: tuple[int, int]) -> tuple[Point, ...]:
         """Every well-formed point that is not a corner of a box."""
@@ -126,17 +136,19 @@ class InternVLCodec:
     Points as `<box>[[x, y]]</box>` are ours. Reading also takes several boxes in one list.
     """
 
-    def write_box(self, box: Box, size: tuple[int, int]) -> tuple[Part, ...]:
-        """The box; a name of '' writes the coordinates alone."""
-        return self._wrap(box.name, _box_quanta(box, size))
+    def write_boxes(self, boxes: Sequence[Box], size: tuple[int, int]) -> tuple[Part, ...]:
+        """One box after the other; a name of '' writes the coordinates alone."""
+        return _joined(self._wrap(box.name, _box_quanta(box, size)) for box in boxes)
 
     def read_boxes(self, text: str, size: tuple[int, int]) -> tuple[Box, ...]:
         """Every well-formed box, named by the last reference before it."""
         return _kept(_named(text, _INTERN_NAME, _INTERN_BOX), _box, size)
 
-    def write_point(self, point: Point, size: tuple[int, int]) -> tuple[Part, ...]:
-        """The point; a name of '' writes the coordinates alone."""
-        return self._wrap(point.name, (_quantum(point.x, size[0]), _quantum(point.y, size[1])))
+    def write_points(self, points: Sequence[Point], size: tuple[int, int]) -> tuple[Part, ...]:
+        """One point after the other; a name of '' writes the coordinates alone."""
+        return _joined(
+            self._wrap(p.name, (_quantum(p.x, size[0]), _quantum(p.y, size[1]))) for p in points
+        )
 
     def read_points(self, text: str, size: tuple[int, int]) -> tuple[Point, ...]:
         """Every well-formed point."""

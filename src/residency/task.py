@@ -1,5 +1,6 @@
 """What a task is: how to ask, write an answer as text, read one back and score it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -9,18 +10,21 @@ from residency.types import Answer, Box, Part, Point, Sample
 
 @runtime_checkable
 class Codec(Protocol):
-    """A model family's spelling of boxes and points; `size` is (width, height) in pixels."""
+    """A model family's spelling of boxes and points; `size` is (width, height) in pixels.
 
-    def write_box(self, box: Box, size: tuple[int, int]) -> tuple[Part, ...]:
-        """The box as text; a name of '' is left out."""
+    Boxes and points are pixels of the original image on this side, whatever the text says.
+    """
+
+    def write_boxes(self, boxes: Sequence[Box], size: tuple[int, int]) -> tuple[Part, ...]:
+        """At least one box as text; names of '' are left out."""
         ...
 
     def read_boxes(self, text: str, size: tuple[int, int]) -> tuple[Box, ...]:
         """Every well-formed box, in reading order; '' where no name is stated."""
         ...
 
-    def write_point(self, point: Point, size: tuple[int, int]) -> tuple[Part, ...]:
-        """The point as text; a name of '' is left out."""
+    def write_points(self, points: Sequence[Point], size: tuple[int, int]) -> tuple[Part, ...]:
+        """At least one point as text; names of '' are left out."""
         ...
 
     def read_points(self, text: str, size: tuple[int, int]) -> tuple[Point, ...]:

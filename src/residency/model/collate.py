@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import ProcessorMixin
 
 from residency.backbone import Family, ImageLayout
+from residency.codec_pixels import Qwen25VLCodec
 from residency.errors import DataError
 from residency.model.expert import Expert
 from residency.model.rows import Composer, Row, Slots
@@ -177,6 +178,7 @@ class Collator:
                 f"Sample {draft.reading.sample.id!r} needs {draft.longest} tokens, the limit is "
                 f"{limit.max_tokens}. Raise max_tokens, or choose too_long=drop or shrink."
             )
+        self._refuse_placed(draft)
         keys = sorted(draft.keys)
         area = max([_LEAST_START, *(w * h for w, h in (album.images[k].size for k in keys))])
         while keys and area > 1:
@@ -190,6 +192,19 @@ class Collator:
             f"Sample {draft.reading.sample.id!r} exceeds {limit.max_tokens} tokens even with the "
             "smallest images: its text is too long. Raise max_tokens, or choose too_long=drop."
         )
+
+    def _refuse_placed(self, draft: _Draft) -> None:
+        """Boxes that count pixels of the resized image would be wrong after another resize."""
+        sample = draft.reading.sample
+        placed = isinstance(sample.answer, tuple) and not all(
+            isinstance(part, str) for part in sample.answer
+        )
+        if placed and isinstance(self._composer.family.codec, Qwen25VLCodec):
+            raise DataError(
+                f"Sample {sample.id!r} has boxes or points, which this family writes in pixels of "
+                "the resized image, so its image cannot be shrunk. Raise max_tokens, or choose "
+                "too_long=drop."
+            )
 
     def _batch(
         self,

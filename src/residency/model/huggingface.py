@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, ProcessorMixin
 
 from residency.backbone import PARTS, Family
+from residency.codec_pixels import fitted
 from residency.errors import UsageError
 from residency.model.collate import Collator, Form
 from residency.model.collate import Limits as Limits
@@ -40,7 +41,7 @@ class Backbone(nn.Module):
         self.model, self.processor = model, processor
         tokenizer = processor.tokenizer
         self.composer = Composer(family, processor, family.slots(model.config, tokenizer))
-        self.codec = family.codec
+        self.codec = fitted(family.codec, processor)
         self.expert: Expert | None = None
         self.exemplar: Exemplar = "cls"
         self.exemplar_connector: ExemplarConnector | None = None

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 import residency
+from residency import codec_pixels
 from residency.backbone import Family, family_of
 from residency.errors import CheckpointError, ResidencyError, UsageError
 from residency.model.expert import Expert
@@ -281,7 +282,7 @@ def save(backbone: Backbone, folder: Path, *, changed: set[str]) -> None:
         "exemplar": backbone.exemplar if backbone.exemplar_connector is not None else None,
         "proxy_width": 0 if proxy is None else len(proxy.vectors),
         "slots": [backbone.composer.exemplar_id, backbone.composer.proxy_id],
-        "boxes": type(backbone.codec).__name__,
+        "boxes": codec_pixels.described(backbone.codec),
     }
     (folder / "residency.json").write_text(json.dumps(described, indent=1) + "\n")
 
@@ -317,6 +318,10 @@ def _load_checkpoint(folder: Path, device: torch.device, dtype: torch.dtype | No
             else f"{folder} was trained on {base!r}, which is not there. Put the base back there."
         )
     backbone = load(base, device=device, dtype=dtype)
+    if isinstance(
+        described["boxes"], dict
+    ):  # else the name of the family's own, of earlier versions
+        backbone.codec = codec_pixels.codec_of(described["boxes"])
     if described["proxy_width"]:
         backbone.proxy_instruction = ProxyInstruction(described["proxy_width"], backbone.width)
     if (folder / "expert").is_dir():

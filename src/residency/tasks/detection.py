@@ -53,10 +53,9 @@ def write(sample: Sample, codec: Codec, wording: Wording = PAPER) -> tuple[Part,
     boxes = _boxes(sample)
     if not boxes:
         return (_NONE[sample.language],)
-    size = size_of(sample)
     bare = all(box.name in {"", sample.question} for box in boxes)
-    written = (codec.write_box(replace(box, name="") if bare else box, size) for box in boxes)
-    return tuple(part for parts in written for part in parts)
+    named = [replace(box, name="") for box in boxes] if bare else boxes
+    return codec.write_boxes(named, size_of(sample))
 
 
 def read(text: str, sample: Sample, codec: Codec) -> Answer | None:

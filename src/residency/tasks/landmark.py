@@ -60,10 +60,9 @@ def write(sample: Sample, codec: Codec, wording: Wording = PAPER) -> tuple[Part,
         )
     if not points:
         return (_NONE[sample.language],)
-    size = size_of(sample)
     bare = all(point.name in {"", sample.question} for point in points)
-    written = (codec.write_point(replace(p, name="") if bare else p, size) for p in points)
-    return tuple(part for parts in written for part in parts)
+    named = [replace(point, name="") for point in points] if bare else points
+    return codec.write_points(named, size_of(sample))
 
 
 def read(text: str, sample: Sample, codec: Codec) -> Answer | None:

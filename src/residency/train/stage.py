@@ -15,7 +15,7 @@ from residency.model.expert import Expert
 from residency.model.huggingface import Backbone, Exemplar, Limits
 from residency.objective import Objective
 from residency.step import BASE, Workspace
-from residency.task import Wording
+from residency.task import Codec, Wording
 from residency.train import checkpoint
 from residency.train.estimate import estimate
 from residency.train.trainable import PartRow, lines, planned
@@ -43,6 +43,7 @@ class Stage:
     limits: Limits = Limits()  # noqa: RUF009 - frozen
     distributed: ClassVar[bool] = True
     precision: Literal["auto", "no", "bf16"] = "auto"  # auto: bf16 on a GPU
+    codec: Codec | None = None  # how boxes and points are written; None: as the model does already
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -74,7 +75,7 @@ class Stage:
         backbone.limits = self.limits
         rows = planned(backbone, self.train)
         self._refuse_impossible(workspace, backbone)
-        mixture = self._mixture(workspace, backbone.codec)
+        mixture = self._mixture(workspace, self.codec or backbone.codec)
         for kind, pool in (("negative", "negatives"), ("shuffled", "strangers")):
             if any(view.image == kind for view in self.objective.views):
                 getattr(mixture, pool).check()
@@ -91,6 +92,7 @@ class Stage:
             expert = Expert.load(workspace.expert(self.expert))
             backbone.attach(expert, exemplar=self.exemplar, seed=workspace.seed)
         backbone.limits = self.limits
+        backbone.codec = self.codec or backbone.codec
         run = Run(
             backbone=backbone,
             mixture=self._mixture(workspace, backbone.codec),
