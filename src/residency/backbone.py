@@ -1,12 +1,12 @@
 """What a model family is: the few facts that let one `Backbone` drive any vision-language model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from PIL.Image import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel, ProcessorMixin
@@ -14,8 +14,9 @@ from transformers import PreTrainedModel, ProcessorMixin
 from residency.catalog import find, names
 from residency.errors import UsageError
 from residency.task import Codec
+from residency.types import Prompt, Tree
 
-PARTS = ("vision_encoder", "connector", "language_model")
+PARTS = ("vision_encoder", "connector", "language_model", "cross_attention")
 OWN_PARTS = ("exemplar_connector", "proxy_instruction", "expert")
 
 
@@ -34,9 +35,19 @@ class Family(Protocol):
     model_types: tuple[str, ...]  # `config.model_type` values it serves
     codec: Codec
     replaces_image: bool  # whether an exemplar may stand in place of the image (EP_rep)
+    in_row: bool  # whether image features stand in the token row; else layers attend to them
+    untrained: str  # why it is for evaluation only: no slots, no training; empty where it is not
 
-    def prefixes(self) -> Mapping[str, tuple[str, ...]]:
+    def prefixes(self, model_config: Any) -> Mapping[str, tuple[str, ...]]:
         """Part -> prefixes of parameter names. The longest matching prefix decides."""
+        ...
+
+    def separate(self, model_config: Any) -> str:
+        """Why rows that begin alike cannot be read as trees; empty where they can."""
+        ...
+
+    def merges(self, model_config: Any) -> float:
+        """Patches of the vision encoder that become one vector of the connector, for estimates."""
         ...
 
     def slots(self, model_config: Any, tokenizer: Any) -> tuple[int, int]:
@@ -47,6 +58,10 @@ class Family(Protocol):
         self, processor: ProcessorMixin, images: Sequence[Image], max_pixels: int | None
     ) -> tuple[dict[str, Tensor], list[ImageLayout]]:
         """Preprocess distinct images; `max_pixels` caps the area of each, None leaves it."""
+        ...
+
+    def template(self, processor: ProcessorMixin, text: str) -> str:
+        """The chat template's text, without data, as the processor changes it before tokenisation."""
         ...
 
     def span(self, processor: ProcessorMixin, tokens: int, slot: Sequence[int]) -> list[int]:
@@ -87,6 +102,65 @@ class Family(Protocol):
         """The decoder that takes `inputs_embeds` and returns hidden states."""
         ...
 
+    def inputs(
+        self, model: PreTrainedModel, prompt: Prompt | Tree, images: Sequence[Float[Tensor, "_ d"]]
+    ) -> dict[str, Any]:
+        """What the decoder is given beside embeddings and positions: masks, images beside the row.
+
+        `images` are the features of the batch; `prompt.images` says which of them it shows.
+        """
+        ...
+
+    def onward(self, given: Mapping[str, Any], attention: Bool[Tensor, "b t"]) -> dict[str, Any]:
+        """The same for one more token in every row, which `attention` includes already."""
+        ...
+
+
+def masked(
+    model: PreTrainedModel, prompt: Prompt | Tree, images: Sequence[Float[Tensor, "_ d"]]
+) -> dict[str, Any]:
+    """`inputs` of every family whose images stand in the row and whose attention is causal."""
+    del model, images
+    return {"attention_mask": prompt.mask if isinstance(prompt, Tree) else prompt.attention}
+
+
+def masked_onward(given: Mapping[str, Any], attention: Bool[Tensor, "b t"]) -> dict[str, Any]:
+    """`onward` of the same families."""
+    del given
+    return {"attention_mask": attention}
+
+
+def as_written(processor: ProcessorMixin, text: str) -> str:
+    """`template` of every family whose processor leaves the text as it is."""
+    del processor
+    return text
+
+
+def odd_layers(model_config: Any) -> str:
+    """`separate` of every family: layers of the language model that do not look everywhere."""
+    kinds = getattr(model_config.get_text_config(), "layer_types", None) or ()
+    odd = sorted(set(kinds) - {"full_attention"})
+    return f"the language model has layers of {', '.join(odd)}" if odd else ""
+
+
+def slot_ids(model_config: Any, tokenizer: Any, names: Sequence[str] = ()) -> tuple[int, int]:
+    """Two control tokens that chats never write, by name; else two rows that no token uses.
+
+    Raises:
+        UsageError: the tokenizer has neither.
+    """
+    ids = [tokenizer.convert_tokens_to_ids(name) for name in names]
+    if len(ids) == 2 and all(isinstance(i, int) and i != tokenizer.unk_token_id for i in ids):
+        return ids[0], ids[1]
+    size = model_config.get_text_config().vocab_size
+    if size - len(tokenizer) >= 2:
+        return size - 1, size - 2
+    wanted = f"neither {names[0]!r} and {names[1]!r} nor" if names else "not"
+    raise UsageError(
+        f"The tokenizer ({len(tokenizer)} tokens, {size} embedding rows) has {wanted} two unused "
+        "rows for slot placeholders. Use the unmodified base checkpoint."
+    )
+
 
 def sequential_positions(length: int) -> Int[Tensor, "1 t"]:
     """0, 1, 2, ...: the positions of every family without M-RoPE."""
@@ -94,13 +168,18 @@ def sequential_positions(length: int) -> Int[Tensor, "1 t"]:
 
 
 @contextmanager
-def bypassed(module: nn.Module) -> Iterator[None]:
-    """Inside, the module returns what it is given, so that what runs before it can be had alone."""
-    module.forward = lambda given: given
+def bypassed(
+    module: nn.Module, instead: Callable[..., Any] = lambda given: given, name: str = "forward"
+) -> Iterator[None]:
+    """Inside, a method of the module is another function.
+
+    Without one it returns what it is given, so that what runs before it can be had alone.
+    """
+    setattr(module, name, instead)
     try:
         yield
     finally:
-        del module.forward  # the method of its class is in force again
+        delattr(module, name)  # the method of its class is in force again
 
 
 def family_of(model_type: str) -> tuple[str, Family]:

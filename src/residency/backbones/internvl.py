@@ -14,17 +14,30 @@ from PIL.Image import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel, ProcessorMixin
 
-from residency.backbone import ImageLayout, bypassed, sequential_positions
+from residency.backbone import (
+    ImageLayout,
+    as_written,
+    bypassed,
+    masked,
+    masked_onward,
+    odd_layers,
+    sequential_positions,
+    slot_ids,
+)
 from residency.codec import InternVLCodec
-from residency.errors import UsageError
 
 model_types = ("internvl",)
 codec = InternVLCodec()
 replaces_image = True
+in_row = True
+untrained = ""
+separate, template = odd_layers, as_written
+inputs, onward = masked, masked_onward
 
 
-def prefixes() -> Mapping[str, tuple[str, ...]]:
+def prefixes(model_config: Any) -> Mapping[str, tuple[str, ...]]:
     """Vision tower, projector and decoder are separate modules."""
+    del model_config
     return {
         "vision_encoder": ("model.vision_tower.",),
         "connector": ("model.multi_modal_projector.",),
@@ -34,16 +47,12 @@ def prefixes() -> Mapping[str, tuple[str, ...]]:
 
 def slots(model_config: Any, tokenizer: Any) -> tuple[int, int]:
     """`<quad>` and `</quad>` where the tokenizer has them, else two unused embedding rows."""
-    ids = [tokenizer.convert_tokens_to_ids(token) for token in ("<quad>", "</quad>")]
-    if all(isinstance(i, int) and i != tokenizer.unk_token_id for i in ids):
-        return ids[0], ids[1]
-    size = model_config.get_text_config().vocab_size
-    if size - len(tokenizer) >= 2:
-        return size - 1, size - 2
-    raise UsageError(
-        f"The tokenizer ({len(tokenizer)} tokens, {size} embedding rows) has neither '<quad>' and "
-        "'</quad>' nor two unused rows for slot placeholders. Use the unmodified base checkpoint."
-    )
+    return slot_ids(model_config, tokenizer, ("<quad>", "</quad>"))
+
+
+def merges(model_config: Any) -> float:
+    """The pixel shuffle halves both sides."""
+    return float(model_config.downsample_ratio**-2)
 
 
 def pixels(

@@ -14,17 +14,29 @@ from PIL.Image import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel, ProcessorMixin
 
-from residency.backbone import ImageLayout, bypassed
+from residency.backbone import (
+    ImageLayout,
+    as_written,
+    bypassed,
+    masked,
+    masked_onward,
+    odd_layers,
+    slot_ids,
+)
 from residency.codec import Qwen2VLCodec
-from residency.errors import UsageError
 
 model_types = ("qwen2_vl",)
 codec = Qwen2VLCodec()
 replaces_image = True
+in_row = True
+untrained = ""
+separate, template = odd_layers, as_written
+inputs, onward = masked, masked_onward
 
 
-def prefixes() -> Mapping[str, tuple[str, ...]]:
+def prefixes(model_config: Any) -> Mapping[str, tuple[str, ...]]:
     """The longest matching prefix decides, so the merger belongs to the connector."""
+    del model_config
     return {
         "vision_encoder": ("model.visual.",),
         "connector": ("model.visual.merger.",),
@@ -34,13 +46,12 @@ def prefixes() -> Mapping[str, tuple[str, ...]]:
 
 def slots(model_config: Any, tokenizer: Any) -> tuple[int, int]:
     """The last two rows of the embedding, which no token of the tokenizer uses."""
-    size = model_config.get_text_config().vocab_size
-    if size - len(tokenizer) < 2:
-        raise UsageError(
-            f"The embedding has {size} rows for {len(tokenizer)} tokens; two unused rows are "
-            "needed as slot placeholders. Use the unmodified base checkpoint."
-        )
-    return size - 1, size - 2
+    return slot_ids(model_config, tokenizer)
+
+
+def merges(model_config: Any) -> float:
+    """2 x 2 patches."""
+    return float(model_config.vision_config.spatial_merge_size**2)
 
 
 def pixels(

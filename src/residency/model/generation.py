@@ -19,19 +19,22 @@ _CHUNK = 2**25  # logits held at once while scoring, in elements
 
 def _prefill(
     backbone: Backbone, readings: Sequence[Reading], view: View
-) -> tuple[Prompt, Any, Float[Tensor, "b d"], Int[Tensor, " b"]]:
-    """Read the prompts once: the cache, the last hidden state of each row, its next position."""
+) -> tuple[Prompt, dict[str, Any], Any, Float[Tensor, "b d"], Int[Tensor, " b"]]:
+    """Read the prompts once: what the decoder was given, its cache, and of each row the last state
+    and the next position."""
     batch = to_device(backbone.collate(readings, [view], "prompts"), backbone.device)
     if batch.dropped:
         raise _too_long(batch.dropped)
     prompt = batch.prompts[view]
-    cache = DynamicCache(config=backbone.model.config.get_text_config())
-    embeddings = backbone.embed(prompt, backbone.see(batch), backbone.exemplify(batch))
-    hidden, cache = backbone.decode(embeddings, prompt.attention, prompt.positions, cache)
+    images = backbone.see(batch)
+    embeddings = backbone.embed(prompt, images, backbone.exemplify(batch))
+    given = backbone.family.inputs(backbone.model, prompt, images)
+    # Whole, also where layers have a window: rows are padded on the right, and masks know positions.
+    hidden, cache = backbone.decode(embeddings, given, prompt.positions, DynamicCache())
     last = prompt.attention.sum(1) - 1
     rows = torch.arange(len(last), device=last.device)
     following = prompt.positions.amax(0)[rows].amax(1) + 1
-    return prompt, cache, hidden[rows, last], following
+    return prompt, given, cache, hidden[rows, last], following
 
 
 def stops(backbone: Backbone) -> set[int]:
@@ -69,7 +72,7 @@ def generate(
         )
     if not readings:
         return []
-    prompt, cache, hidden, position = _prefill(backbone, readings, view)
+    prompt, given, cache, hidden, position = _prefill(backbone, readings, view)
     ends = torch.tensor(sorted(stops(backbone)), device=hidden.device)
     attention = prompt.attention
     done = torch.zeros(len(hidden), dtype=torch.bool, device=hidden.device)
@@ -84,7 +87,8 @@ def generate(
         attention = torch.cat([attention, torch.ones_like(attention[:, :1])], dim=1)
         embeddings = backbone.model.get_input_embeddings()(token[:, None])
         places = position[None, :, None].expand(axes, -1, 1)
-        states, cache = backbone.decode(embeddings, attention, places, cache)
+        given = backbone.family.onward(given, attention)
+        states, cache = backbone.decode(embeddings, given, places, cache)
         hidden, position = states[:, -1], position + 1
     return [_text(backbone, row, set(ends.tolist())) for row in torch.stack(made, 1).tolist()]
 

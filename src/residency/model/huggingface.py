@@ -1,6 +1,6 @@
 """Backbone: a Hugging Face vision-language model seen as parts, able to collate and to read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
 import torch
@@ -70,9 +70,11 @@ class Backbone(nn.Module):
         """Give the model an exemplar slot fed by `expert`; an existing connector that fits is kept.
 
         Raises:
-            UsageError: the family cannot read an exemplar in place of the image, or the expert's
-                width does not fit the connector that is already trained.
+            UsageError: the family is for evaluation only or cannot read an exemplar in place of the
+                image, or the expert's width does not fit the connector that is already trained.
         """
+        if self.family.untrained:
+            raise UsageError(f"{self.name} takes no expert: {self.family.untrained}")
         if exemplar == "replace" and not self.family.replaces_image:
             raise UsageError(
                 f"{self.name} cannot replace its image by an exemplar; use exemplar=cls."
@@ -98,7 +100,9 @@ class Backbone(nn.Module):
 
     def parts(self) -> dict[str, dict[str, nn.Parameter]]:
         """Part -> its parameters by name; disjoint, and together all parameters."""
-        prefixes = [(p, part) for part, ps in self.family.prefixes().items() for p in ps]
+        prefixes = [
+            (p, part) for part, ps in self.family.prefixes(self.model.config).items() for p in ps
+        ]
         prefixes.sort(key=lambda entry: -len(entry[0]))
         parts: dict[str, dict[str, nn.Parameter]] = {part: {} for part in PARTS}
         for name, parameter in self.named_parameters():
@@ -132,11 +136,7 @@ class Backbone(nn.Module):
     @property
     def separate(self) -> str:
         """Why views must be read as rows of their own instead of trees; empty where they need not."""
-        kinds = getattr(self.model.config.get_text_config(), "layer_types", None) or ()
-        odd = sorted(set(kinds) - {"full_attention"})
-        if odd:
-            return f"the language model has layers of {', '.join(odd)}"
-        return ""
+        return self.family.separate(self.model.config)
 
     def _slots(self, view: View) -> Slots:
         exemplar = proxy = 0
@@ -180,12 +180,14 @@ class Backbone(nn.Module):
         exemplars = self.exemplify(batch)
         if (tree := batch.tree) is not None:
             embeddings = self.embed(tree, images, exemplars)
-            hidden = self.decode(embeddings, tree.mask, tree.positions)[0].flatten(0, 1)
+            given = self.family.inputs(self.model, tree, images)
+            hidden = self.decode(embeddings, given, tree.positions)[0].flatten(0, 1)
             return {view: hidden[at] for view, at in tree.reads.items()}
         states = {}
         for view, prompt in batch.prompts.items():
             embeddings = self.embed(prompt, images, exemplars)
-            hidden = self.decode(embeddings, prompt.attention, prompt.positions)[0]
+            given = self.family.inputs(self.model, prompt, images)
+            hidden = self.decode(embeddings, given, prompt.positions)[0]
             states[view] = hidden[prompt.predicts]
         return states
 
@@ -216,8 +218,9 @@ class Backbone(nn.Module):
     ) -> Float[Tensor, "b t d"]:
         """Token embeddings with images and slots filled in."""
         embeddings: Tensor = self.model.get_input_embeddings()(prompt.tokens)
-        if prompt.images:
-            values = torch.cat([images[n] for n in prompt.images])
+        if prompt.images and self.family.in_row:
+            width = embeddings.shape[-1]  # what lies beyond, `inputs` takes to deeper layers
+            values = torch.cat([images[n][:, :width] for n in prompt.images])
             embeddings = fill(embeddings, prompt.tokens, self.composer.image_id, values)
         if prompt.exemplars and exemplars is not None:
             values = exemplars[list(prompt.exemplars)].flatten(0, 1)
@@ -232,17 +235,17 @@ class Backbone(nn.Module):
     def decode(
         self,
         embeddings: Float[Tensor, "b t d"],
-        attention: Tensor,
+        given: Mapping[str, Any],
         positions: Int[Tensor, "p b t"],
         cache: Any = None,
     ) -> tuple[Float[Tensor, "b t d"], Any]:
         """Hidden states of the language model, and the cache when one was given.
 
-        `attention` is a padding mask `[b, total]`, or a full mask `[b, 1, t, total]`.
+        `given` is what the family's `inputs` or `onward` made.
         """
         made = self.family.language_model(self.model)(
             inputs_embeds=embeddings,
-            attention_mask=attention,
+            **given,
             position_ids=positions if len(positions) > 1 else positions[0],
             past_key_values=cache,
             use_cache=cache is not None,

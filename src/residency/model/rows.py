@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
+from jinja2 import TemplateError
 from tokenizers import Tokenizer
 from transformers import ProcessorMixin
 
@@ -107,7 +108,7 @@ class Composer:
             }
             for i, (role, parts) in enumerate(kinds)
         ]
-        text: str = self.processor.apply_chat_template(messages, tokenize=False)
+        text = self._rendered(messages)
         pieces: list[tuple[tuple[int, ...], tuple[int, int] | None]] = []
         done = 0
         for match in _SENTINEL.finditer(text):
@@ -116,6 +117,17 @@ class Composer:
             done = match.end()
         tail = self.tokenizer(text[done:], add_special_tokens=False)["input_ids"]
         return (*pieces, (tuple(tail), None))
+
+    def _rendered(self, messages: Any) -> str:
+        try:
+            text: str = self.processor.apply_chat_template(messages, tokenize=False)
+        except TemplateError as error:
+            roles = ", ".join(message["role"] for message in messages)
+            raise UsageError(
+                f"The chat template of this model refuses turns of {roles}: {error}. Write the "
+                "conversation as its template allows."
+            ) from error
+        return self.family.template(self.processor, text)
 
     def row(
         self,

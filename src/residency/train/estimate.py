@@ -7,17 +7,19 @@ from typing import Any
 
 import torch
 
+from residency.backbone import PARTS
 from residency.data.mixture import Mixture
 from residency.errors import UsageError
 from residency.model.huggingface import Backbone
 from residency.train.trainable import PartRow
 from residency.train.values import Schedule
-from residency.types import PLAIN, View
+from residency.types import PLAIN, Batch, View
 
 EFFICIENCY = 0.3  # share of the matmul rate that training reaches (ours; small models reach less)
 ACTIVATIONS = 34  # bytes per token, layer and width unit in half precision (Korthikanti, 2022)
 LOGITS = 4  # float32 copies of the logits that a loss term and its gradient hold (ours)
 VISION = ("vision_encoder", "connector")
+DECODER = ("language_model", "cross_attention")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +82,32 @@ def estimate(
 
 def _measure(backbone: Backbone, mixture: Mixture) -> _Row:
     some = [mixture.reading(i) for i in range(0, len(mixture), max(1, len(mixture) // 4))][:4]
-    prompt = backbone.collate(some, [PLAIN]).prompts[PLAIN]
+    batch = backbone.collate(some, [PLAIN])
+    prompt = batch.prompts[PLAIN]
     kept = len(prompt.tokens)
     if not kept:
         raise UsageError(
             f"The length policy drops all of {len(some)} samples looked at. Raise max_tokens, or "
             "choose too_long=shrink."
         )
-    # Four patches merge into a token in the families served so far.
-    patches = 4.0 * float((prompt.tokens == backbone.composer.image_id).sum())
+    shown = len(prompt.images) / max(1, len(set(prompt.images)))  # how often each image is shown
     return _Row(
-        float(prompt.attention.sum()) / kept, float(prompt.predicts.sum()) / kept, patches / kept
+        float(prompt.attention.sum()) / kept,
+        float(prompt.predicts.sum()) / kept,
+        _patches(backbone, batch) * shown / kept,
     )
+
+
+def _patches(backbone: Backbone, batch: Batch) -> float:
+    """Patches of the distinct images of a batch."""
+    if "pixel_values" not in batch.pixels:
+        return 0.0
+    vision: Any = backbone.model.config.vision_config
+    side = vision.patch_size
+    height, width = side if isinstance(side, (list, tuple)) else (side, side)
+    channels = getattr(vision, "num_channels", None) or getattr(vision, "in_channels", 3)
+    size = channels * height * width * getattr(vision, "temporal_patch_size", 1)
+    return batch.pixels["pixel_values"].numel() / size
 
 
 def _flops(backbone: Backbone, rows: Sequence[PartRow], row: _Row, views: Sequence[View]) -> float:
@@ -105,22 +121,33 @@ def _flops(backbone: Backbone, rows: Sequence[PartRow], row: _Row, views: Sequen
     by_name = {part.part: part for part in rows}
     upstream = False  # whether anything from here back to the pixels trains
     total = 0.0
-    slots = [part for part in rows if part.part not in (*VISION, "language_model")]
-    for name in (*VISION, "language_model"):
+    merges = backbone.family.merges(model.config)
+    slots = [part for part in rows if part.part not in PARTS]
+    for name in (*VISION, *sorted(by_name.keys() & set(DECODER), key=DECODER.index)):
         part = by_name[name]
         upstream |= part.trainable > 0
-        if name == "language_model":
+        if name in DECODER:
             upstream |= any(slot.lr is not None for slot in slots)
         full = part.lr is not None and part.trainable == part.parameters
         passes = 2 + 2 * upstream + 2 * full
         if name == "language_model":
             total += passes * (part.parameters - head - looked_up) * row.tokens * len(views)
             total += passes * head * row.responses * len(views)
+        elif name == "cross_attention":
+            looks = _keys_and_values(backbone)
+            tokens = (part.parameters - looks) * row.tokens * len(views)
+            total += passes * (tokens + looks * row.patches / merges * images)
         else:
             # The connector sees merged patches, and merging widens what it sees by as much.
-            seen = row.patches if name == "vision_encoder" else row.patches / 4
+            seen = row.patches if name == "vision_encoder" else row.patches / merges
             total += passes * part.parameters * seen * images
     return total
+
+
+def _keys_and_values(backbone: Backbone) -> float:
+    """Weights of cross-attention that read images; the others read tokens."""
+    part = backbone.parts()["cross_attention"]
+    return float(sum(p.numel() for n, p in part.items() if ".k_proj." in n or ".v_proj." in n))
 
 
 def _bytes(

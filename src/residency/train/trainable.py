@@ -52,7 +52,8 @@ def apply(backbone: Backbone, train: Mapping[str, Train]) -> list[dict[str, Any]
     Trained weights are held in float32 whatever the dtype of the frozen ones.
 
     Raises:
-        UsageError: nothing to train, an unknown part, a part without weights, two LoRA shapes.
+        UsageError: nothing to train, an unknown part, a part without weights, two LoRA shapes, a
+            family that is for evaluation only.
     """
     check(backbone, train)
     lora = {part: how for part, how in train.items() if isinstance(how, LoRA)}
@@ -72,6 +73,8 @@ def apply(backbone: Backbone, train: Mapping[str, Train]) -> list[dict[str, Any]
 
 def check(backbone: Backbone, train: Mapping[str, Train]) -> None:
     """Refuse what cannot be trained; see `apply`."""
+    if backbone.family.untrained:
+        raise UsageError(f"{backbone.name} cannot be trained: {backbone.family.untrained}")
     _refuse_impossible(train)
     parts = {name: parameters for name, parameters in backbone.parts().items() if parameters}
     for part in train:
