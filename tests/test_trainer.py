@@ -106,7 +106,7 @@ def test_accumulation_does_not_change_the_update(tmp_path, monkeypatch):
 def test_the_loss_is_the_mean_over_tokens_and_samples_have_weights(tmp_path):
     one = ranks.run(tmp_path, schedule={"updates": 1})
     readings = one.mixture.readings
-    object.__setattr__(one.mixture, "readings", lambda i: [_weighted(r) for r in readings(i)])
+    object.__setattr__(one.mixture, "readings", lambda *at: [_weighted(r) for r in readings(*at)])
     outcome, (gradient,) = ranks.gradients(one)
     expected = ranks.fresh()
     backbone = ranks.run(tmp_path / "other", backbone=expected, schedule={"updates": 1})

@@ -6,9 +6,10 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from residency.data.negatives import Negatives
+from residency.data.retelling import Retelling, rarity
 from residency.dataset import Dataset
 from residency.errors import DataError, UsageError
 from residency.task import Codec, Task, Wording, task, text_of
@@ -29,7 +30,7 @@ class Mixture:
     """One split of several data sets, concatenated, with the words chosen.
 
     `picks` holds, per data set, the indices in use. Samples are built when asked for, so a mixture
-    of half a million images holds a few integers each.
+    of half a million images holds a few integers each. `retelling` changes the words at each draw.
     """
 
     datasets: tuple[Dataset, ...]
@@ -37,6 +38,7 @@ class Mixture:
     picks: tuple[Sequence[int] | Int[np.ndarray, " n"], ...]
     wording: Wording
     codec: Codec
+    retelling: Retelling = Retelling()  # noqa: RUF009 - frozen
     _tasks: dict[str, Task] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -49,6 +51,7 @@ class Mixture:
         wording: Wording,
         codec: Codec,
         seed: int = 0,
+        retelling: Retelling = Retelling(),  # noqa: B008 - frozen
     ) -> "Mixture":
         """The `split` of every data set; `limit` keeps that many samples of each.
 
@@ -71,7 +74,12 @@ class Mixture:
             whole = limit is None or limit >= len(samples)
             picks.append(range(len(samples)) if whole else stratified(samples, limit or 0, seed))
         return cls(
-            datasets=tuple(datasets), split=split, picks=tuple(picks), wording=wording, codec=codec
+            datasets=tuple(datasets),
+            split=split,
+            picks=tuple(picks),
+            wording=wording,
+            codec=codec,
+            retelling=retelling,
         )
 
     @cached_property
@@ -111,13 +119,15 @@ class Mixture:
         """
         wanted = {view.image for view in views}
         return self.facing(
-            self.readings(index)[0],
+            self.readings(index, (rng_seed, epoch, index))[0],
             negative=self.negatives.draw(index, rng_seed, epoch) if "negative" in wanted else None,
             shuffled=self.strangers.draw(index, rng_seed, epoch) if "shuffled" in wanted else None,
         )
 
-    def readings(self, index: int) -> list[Reading]:
+    def readings(self, index: int, draw: tuple[int, int, int] = (0, 0, 0)) -> list[Reading]:
         """A sample and each further question about its images, every one a conversation of its own.
+
+        `draw` is (seed, epoch, place in the epoch): what the retelling depends on.
 
         Raises:
             DataError: a volume without images.
@@ -128,9 +138,10 @@ class Mixture:
                 f"Sample {sample.id!r} is a volume without images: choose slices of it first."
             )
         images = tuple(ImagePart(number) for number in range(len(sample.images)))
+        asked = (sample, *(replace(more, images=sample.images) for more in sample.also))
         return [
-            Reading(sample=one, conversation=self._turns(one, images))
-            for one in (sample, *(replace(more, images=sample.images) for more in sample.also))
+            self.retelling(Reading(sample=one, conversation=self._turns(one, images)), (*draw, k))
+            for k, one in enumerate(asked)
         ]
 
     def facing(self, reading: Reading, *, negative: int | None, shuffled: int | None) -> Reading:
@@ -151,6 +162,13 @@ class Mixture:
     def response(self, sample: Sample) -> tuple[Part, ...]:
         """The reference answer as the response to learn."""
         return self._task(sample).write(sample, self.codec, self.wording)
+
+    @cached_property
+    def weights(self) -> Float[np.ndarray, " n"] | None:
+        """How often each sample is drawn beside the others, None where all come once per epoch."""
+        if self.retelling.draw == "uniform":
+            return None
+        return rarity([text_of(self.response(self.sample(i))) for i in range(len(self))])
 
     @cached_property
     def negatives(self) -> Negatives:
@@ -229,18 +247,33 @@ def order(n: int, *, seed: int, epoch: int) -> Int[np.ndarray, " n"]:
     return np.argsort(np.random.Philox(key=key).random_raw(n), kind="stable")
 
 
+def drawn(weights: Float[np.ndarray, " n"], *, seed: int, epoch: int) -> Int[np.ndarray, " n"]:
+    """As many draws with replacement as there are weights, in proportion to them, for an epoch."""
+    key = np.array([seed % 2**64, epoch % 2**64], dtype=np.uint64)
+    points = np.random.Philox(key=key).random_raw(len(weights)) / 2.0**64
+    ends = np.cumsum(weights)
+    places = np.searchsorted(ends, points * ends[-1], side="right")
+    return np.minimum(places, len(weights) - 1).astype(np.int64)  # rounding at the last end
+
+
 class Sampler:
     """Batches of indices, epoch after epoch, that can be stopped and taken up again.
 
     Iterating yields what remains of the current epoch, its last partial batch included, and leaves
-    the sampler at the start of the next one.
+    the sampler at the start of the next one. With `weights` an epoch is as many draws with replacement.
     """
 
-    def __init__(self, n: int, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        n: int,
+        batch_size: int,
+        seed: int,
+        weights: Float[np.ndarray, " n"] | None = None,
+    ) -> None:
         """Raise UsageError where `n` or `batch_size` is below one."""
         if n < 1 or batch_size < 1:
             raise UsageError(f"Cannot batch {n} samples by {batch_size}: both must be positive.")
-        self.n, self.batch_size, self.seed = n, batch_size, seed
+        self.n, self.batch_size, self.seed, self.weights = n, batch_size, seed, weights
         self.epoch = self.position = 0
 
     def __len__(self) -> int:
@@ -255,7 +288,11 @@ class Sampler:
 
         A background reader runs ahead of training, so `state()` itself would skip batches.
         """
-        permutation = order(self.n, seed=self.seed, epoch=self.epoch)
+        permutation = (
+            order(self.n, seed=self.seed, epoch=self.epoch)
+            if self.weights is None
+            else drawn(self.weights, seed=self.seed, epoch=self.epoch)
+        )
         while True:
             indices = permutation[self.position : self.position + self.batch_size].tolist()
             self.position += len(indices)

@@ -91,6 +91,15 @@ class Backbone(nn.Module):
             )
         self.expert, self.exemplar = expert.to(self.device).requires_grad_(False).eval(), exemplar
 
+    def instruct(self, vectors: int, *, seed: int = 0) -> None:
+        """Give the model a new proxy instruction of so many vectors, drawn from N(0, 0.02^2).
+
+        The algorithm gives no variance; 0.02 is how language models initialise embeddings (ours).
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.proxy_instruction = ProxyInstruction(vectors, self.width).to(self.device)
+
     def train(self, mode: bool = True) -> "Backbone":
         """The expert stays in evaluation mode: its features are facts, not something to learn."""
         super().train(mode)

@@ -67,7 +67,11 @@ class Feed:
                 yield self._work(indices, position, epoch)
 
     def _work(self, indices: Sequence[int], position: dict[str, int], epoch: int) -> Work:
-        own = [(i, self.mixture.readings(i)) for i in indices[self.rank :: self.world]]
+        first = (position["position"] or position["n"]) - len(indices)  # of the batch in its epoch
+        own = [
+            (i, self.mixture.readings(i, (self.seed, epoch, first + place)))
+            for place, i in list(enumerate(indices))[self.rank :: self.world]
+        ]
         own.sort(key=lambda entry: self._likeness(entry[1]))
         made, outside = [], 0
         for k in range(0, len(own), self.size):

@@ -9,6 +9,7 @@ import torch
 from accelerate import PartialState
 
 from residency.data.mixture import Mixture
+from residency.data.retelling import Retelling
 from residency.errors import UsageError
 from residency.model import store
 from residency.model.expert import Expert
@@ -22,13 +23,17 @@ from residency.train.trainable import PartRow, lines, planned
 from residency.train.trainer import Outcome, Precision, Run
 from residency.train.values import Schedule, Train
 
+MOST_VECTORS = 512  # of a proxy instruction: more than any instruction has tokens
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """One optimizer run: mixture x objective x which parts train, from the model `after` left.
 
     `expert` names the fitting step whose expert feeds the exemplar slot; None keeps the one that
-    the model already carries. The model it leaves is `<run>/<name>/model`.
+    the model already carries. `proxy` makes a new proxy instruction of so many vectors; None keeps what
+    the model carries. `retelling` is what each draw changes in the words. The model it leaves is
+    `<run>/<name>/model`.
     """
 
     name: str
@@ -39,6 +44,8 @@ class Stage:
     schedule: Schedule = Schedule()  # noqa: RUF009 - frozen
     expert: str | None = None
     exemplar: Exemplar = "cls"
+    proxy: int | None = None
+    retelling: Retelling = Retelling()  # noqa: RUF009 - frozen
     wording: Wording = Wording()  # noqa: RUF009 - frozen
     limits: Limits = Limits()  # noqa: RUF009 - frozen
     distributed: ClassVar[bool] = True
@@ -91,6 +98,8 @@ class Stage:
         if self.expert is not None:
             expert = Expert.load(workspace.expert(self.expert))
             backbone.attach(expert, exemplar=self.exemplar, seed=workspace.seed)
+        if self.proxy is not None:
+            backbone.instruct(self.proxy, seed=workspace.seed)
         backbone.limits = self.limits
         backbone.codec = self.codec or backbone.codec
         run = Run(
@@ -139,6 +148,17 @@ class Stage:
                 f"Stage {self.name!r} needs an expert (views {seen}, trains {sorted(self.train)}) "
                 f"and {workspace.base} carries none. Name the step that fits one as `expert`."
             )
+        if self.proxy is not None and not 1 <= self.proxy <= MOST_VECTORS:
+            raise UsageError(
+                f"proxy={self.proxy} vectors; give 1 to {MOST_VECTORS} (InstFree: 8), or none."
+            )
+        absent = self.after == BASE and self.proxy is None and backbone.proxy_instruction is None
+        asked = any(view.instruction == "proxy" for view in self.objective.views)
+        if absent and (asked or "proxy_instruction" in self.train):
+            raise UsageError(
+                f"Stage {self.name!r} needs a proxy instruction and {workspace.base} carries none. "
+                "Say how many vectors it has: proxy=8."
+            )
 
     def _mixture(self, workspace: Workspace, codec: Any) -> Mixture:
         return Mixture.of(
@@ -148,6 +168,7 @@ class Stage:
             wording=self.wording,
             codec=codec,
             seed=workspace.seed,
+            retelling=self.retelling,
         )
 
     def _precision(self) -> Precision:

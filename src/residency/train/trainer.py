@@ -27,6 +27,7 @@ from residency.train import checkpoint
 from residency.train.feed import Feed, Work
 from residency.train.journal import Journal, Progress
 from residency.train.signals import Interrupted, Signals
+from residency.train.slow import slow_weights
 from residency.train.trainable import Audit, PartRow, apply, lines, table
 from residency.train.values import Full, Schedule, Train
 from residency.types import Batch
@@ -105,8 +106,11 @@ class Run:
         groups = apply(self.backbone, self.train)
         self._parts = table(self.backbone, self.train)
         self._peaks = [group["lr"] for group in groups]
+        self._slow = slow_weights(self.backbone.parts(), self.train)
         self._total = self.schedule.total(len(self.mixture))
-        self._sampler = Sampler(len(self.mixture), self.schedule.batch_size, self.seed)
+        self._sampler = Sampler(
+            len(self.mixture), self.schedule.batch_size, self.seed, self.mixture.weights
+        )
         fused = self._accelerator.device.type == "cuda"
         self._optimizer: Any = AdamW(groups, weight_decay=self.schedule.weight_decay, fused=fused)
         self._wrapped, self._optimizer = self._accelerator.prepare(self.backbone, self._optimizer)
@@ -283,7 +287,11 @@ class Run:
                 f"{tokens} tokens) and was not applied. Lower the learning rate, or look at the "
                 f"data with `residency data check`. Journal: {self.folder / 'journal.jsonl'}."
             )
+        for slow in self._slow.values():
+            slow.before()
         self._optimizer.step()
+        for slow in self._slow.values():
+            slow.after()
         self._optimizer.zero_grad(set_to_none=True)
         return norm
 
@@ -327,6 +335,7 @@ class Run:
             "update": self._update,
             "sampler": self._position,
             "rng": checkpoint.rng_state(),
+            "slow": {part: slow.state() for part, slow in self._slow.items()},
             "so_far": {
                 "dropped": self._dropped,
                 "shrunk": self._shrunk,
@@ -353,6 +362,8 @@ class Run:
             checkpoint.set_rng_state(state["rng"])
             self._sampler.restore(state["sampler"])
             self._position = state["sampler"]
+            for part, slow in self._slow.items():
+                slow.restore(state["slow"][part])
             self._update = int(state["update"])
             so_far = state["so_far"]
             self._dropped, self._shrunk = so_far["dropped"], so_far["shrunk"]

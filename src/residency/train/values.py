@@ -6,19 +6,33 @@ from typing import Literal
 
 from residency.errors import UsageError
 
+MomentumForm = Literal["printed", "moco"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Full:
-    """Train every weight of a part."""
+    """Train every weight of a part.
+
+    With `momentum` alpha the part is read through slow weights t-bar (InstFree, eq. 3; see
+    `residency.train.slow`), which are also what is saved: 0 is plain training, 1 keeps it as it is.
+    """
 
     lr: float
+    momentum: float | None = None
+    momentum_form: MomentumForm = "printed"
 
     def __post_init__(self) -> None:
         _positive("lr", self.lr)
+        if self.momentum is not None and not 0 <= self.momentum <= 1:
+            raise UsageError(
+                f"momentum={self.momentum} is the share of the slow weights that an update keeps: "
+                "from 0 to 1, or none."
+            )
 
     def describe(self) -> str:
         """For the parts table."""
-        return "full"
+        slow = "" if self.momentum is None else f", momentum {self.momentum:g} {self.momentum_form}"
+        return f"full{slow}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
