@@ -75,7 +75,7 @@ def test_cbis_ddsm_describes_crops_and_asks_about_them(tmp_path):
     assert note(dataset, "without a cropped JPEG").endswith(": 4.")
     sample = next(s for s in dataset.split("train") if "round mass shape" in s.answer)
     assert sample.task == "caption"
-    assert sample.answer == "round mass shape, ill_defined mass margins, mass, malignant"
+    assert sample.answer == "round mass shape, ill defined mass margins, mass, malignant"
     sides: dict[str, str] = {}
     for split in ("train", "val"):
         for one in dataset.split(split):

@@ -37,7 +37,9 @@ def check(words: list[str]) -> None:
         arguments(function, rest[1:], owner=rest[0])
     elif command == "demo":
         arguments(catalog.find("recipes", "demo").recipe, rest, owner="demo")
-    elif command == "data" and rest and rest[0] not in ("list", "show", "check", "convert"):
+    elif command == "data" and rest and rest[0] not in (
+        "list", "show", "check", "convert", "benchmark",
+    ):  # fmt: skip
         raise UsageError(f"no action {rest[0]}")
 
 

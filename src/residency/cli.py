@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from residency import catalog
 from residency.errors import ResidencyError, UsageError
@@ -24,7 +24,7 @@ SUMMARY = {
     "evaluate": "score a model on a data set",
     "score": "score predictions that anyone made, with intervals",
     "compare": "compare two models on the samples that both answered",
-    "data": "list, show, check or convert data sets",
+    "data": "list, show, check or convert data sets, or make a benchmark of one",
     "doctor": "print versions, devices, memory and what is missing",
 }
 
@@ -130,7 +130,7 @@ def _parser() -> Parser:
     one.add_argument("second", nargs="?", metavar="B", help="another one, of the same samples")
     _parameters(one)
     one = command("data", _data)
-    one.add_argument("action", nargs="?", metavar="list|show|check|convert")
+    one.add_argument("action", nargs="?", metavar="list|show|check|convert|benchmark")
     one.add_argument("name", nargs="?", metavar="NAME_OR_PATH", help="data set, NAME:VARIANT, path")
     one.add_argument("words", nargs="*", metavar="[OUT] key=value", help="of the action; see below")
     command("doctor", _doctor)
@@ -265,19 +265,20 @@ def _quiet_loading() -> None:
 def _data(options: argparse.Namespace) -> int:
     if options.help:
         options.parser.print_help()
-        for action in (_show, _check, _convert):
+        for action in (_show, _check, _convert, _benchmark):
             print(f"\nparameters of {action.__name__.strip('_')}:\n{describe(action)}")
         print(f"\ndata sets: {', '.join(catalog.names('datasets'))}, or a path")
         return 0
-    takes: dict[str | None, int] = {"list": 0, "show": 1, "check": 1, "convert": 2}
+    takes: dict[str | None, int] = {"list": 0, "show": 1, "check": 1, "convert": 2, "benchmark": 2}
     words = [*([options.name] if options.name else []), *options.words]
     count = takes.get(options.action, 0)
     if options.action not in takes or len(words) < count:
         raise UsageError(
             "Write `residency data show NAME_OR_PATH`, `residency data check NAME_OR_PATH`, "
-            "`residency data convert NAME_OR_PATH OUT` or `residency data list`."
+            "`residency data convert NAME_OR_PATH OUT`, `residency data benchmark TABLE OUT` or "
+            "`residency data list`."
         )
-    actions: tuple[Callable[..., int], ...] = (_list, _show, _check, _convert)
+    actions: tuple[Callable[..., int], ...] = (_list, _show, _check, _convert, _benchmark)
     action = actions[list(takes).index(options.action)]
     owner = f"`data {options.action}`"
     return action(*words[:count], **arguments(action, words[count:], owner=owner))
@@ -311,6 +312,40 @@ def _convert(name: str, out: str, *, limit: int | None = None) -> int:
     from residency.dataset import open_dataset
 
     print(convert(open_dataset(name), Path(out), limit=limit))
+    return 0
+
+
+def _benchmark(
+    name: str,
+    out: str,
+    *,
+    protocol: Literal["published", "ours"] = "ours",
+    seed: int = 0,
+    choices: int = 5,
+    every: bool = False,
+    bare: tuple[str, ...] = (),
+    reports: str | None = None,
+    image: str | None = None,
+    group: str | None = None,
+    split: str | None = None,
+    language: Literal["en", "zh"] = "en",
+) -> int:
+    if choices < 2:
+        raise UsageError(f"choices={choices}: a question needs at least 2 options.")
+    from residency.data.benchmark_files import write
+
+    made, plan = catalog.find("datasets", "benchmark").made(
+        name,
+        protocol=protocol,
+        seed=seed,
+        choices=choices,
+        every=every,
+        bare=bare,
+        reports=reports,
+        columns={"image": image, "group": group, "split": split},
+        language=language,
+    )
+    print(write(Path(out), made, plan))
     return 0
 
 

@@ -9,7 +9,8 @@ distribution), assessment, pathology, subtlety, and file paths; one row per abno
 version has `csv/dicom_info.csv` (image_path, SeriesDescription, SeriesInstanceUID) and
 `jpeg/<series uid>/<file>.jpg`: the cropped image of a row is the file of that description whose
 series its `cropped image file path` names. With the DICOM files the cropped path itself is taken.
-The test is the official one; val is a tenth of the training patients, seeded.
+The test is the official one; val is a tenth of the training patients, chosen as InstFree's script does
+(sorted, shuffled with seed 0).
 
 As InstFree uses it: train is the text of the attributes ("{value} {key}" for shape, margins, type
 and distribution, the values alone for abnormality type and pathology, `BENIGN_WITHOUT_CALLBACK`
@@ -34,7 +35,6 @@ from residency.data.attributes import (
 from residency.data.identity import stand_in
 from residency.data.published import Defects, Published, assemble, one_of
 from residency.data.records import read_table
-from residency.data.splits import assign
 from residency.dataset import Dataset
 from residency.errors import DataError
 
@@ -84,10 +84,12 @@ def load(where: str) -> Dataset:
     if not cases["train"]:
         raise DataError(f"{root} has no mass_case_description_train_set.csv with rows.")
     values = _values(cases["train"])
-    sides = assign([patient for patient, _, _ in cases["train"]], shares=(0.9, 0.1))
+    patients = sorted({patient for patient, _, _ in cases["train"]})
+    random.Random(0).shuffle(patients)
+    held = set(patients[: len(patients) // 10])
     parts = {
-        "train": [case for case, side in zip(cases["train"], sides, strict=True) if side == 0],
-        "val": [case for case, side in zip(cases["train"], sides, strict=True) if side == 1],
+        "train": [case for case in cases["train"] if case[0] not in held],
+        "val": [case for case in cases["train"] if case[0] in held],
         "test": cases["test"],
     }
     return assemble(
@@ -123,15 +125,19 @@ def _cases(table: Path, kind: str, jpegs: dict[str, str], defects: Defects) -> l
     for patient, abnormality, pathology, path, *described in read_table(
         table, (*COMMON, *KINDS[kind]), defects
     ):
-        facts = dict(zip(KINDS[kind], (text.lower() for text in described), strict=True))
-        facts["abnormality type"] = abnormality.lower()
-        facts["pathology"] = pathology.lower().removesuffix("_without_callback")
+        facts = dict(zip(KINDS[kind], map(_spelt, described), strict=True))
+        facts["abnormality type"] = _spelt(abnormality)
+        facts["pathology"] = _spelt(pathology).removesuffix(" without callback")
         uid = next((part for part in reversed(Path(path).parts) if part in jpegs), "")
         if jpegs and not uid:
             defects.add("Abnormalities without a cropped JPEG (left out)")
             continue
         found.append((patient, {k: v for k, v in facts.items() if v}, jpegs.get(uid, path.strip())))
     return found
+
+
+def _spelt(text: str) -> str:
+    return text.lower().replace("_", " ").strip()
 
 
 def _values(cases: list[Case]) -> dict[str, tuple[str, ...]]:
