@@ -3,6 +3,7 @@
 Image files stay where they are and are named relative to the folder; what was painted is written beside.
 """
 
+import functools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -116,8 +117,7 @@ def read(folder: Path) -> Dataset:
     return Dataset(
         name=card["name"],
         splits={
-            split: Rows(len(some), lambda place, split=split: build(split, place))
-            for split, some in rows.items()
+            split: Rows(len(some), functools.partial(build, split)) for split, some in rows.items()
         },
         modality=card["modality"],
         digest=digest([folder / CARD, *files]),

@@ -74,8 +74,6 @@ def crop_to_mask(
         raise DataError("The mask marks nothing, so there is no lesion to crop to.")
     x1, x2, y1, y2 = columns[0], columns[-1] + 1, rows[0], rows[-1] + 1
     wider = round(margin * max(x2 - x1, y2 - y1))
-    box = (x1 - wider, y1 - wider, x2 + wider, y2 + wider)
-    limits = (0, 0, image.width, image.height)
-    low = [max(int(edge), limit) for edge, limit in zip(box[:2], limits[:2], strict=True)]
-    high = [min(int(edge), limit) for edge, limit in zip(box[2:], limits[2:], strict=True)]
-    return image.crop((*low, *high))
+    left, top = max(0, int(x1) - wider), max(0, int(y1) - wider)
+    right, bottom = min(image.width, int(x2) + wider), min(image.height, int(y2) + wider)
+    return image.crop((left, top, right, bottom))

@@ -6,6 +6,7 @@ for any data set with attributes, built as it is opened under the protocol `ours
 """
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 from residency.data import benchmark_files
@@ -111,8 +112,9 @@ def _of_questions(
         raise UsageError(
             f"{source.name} has questions alone. Name the reports to learn: reports=llava_rad:PATH."
         )
-    task = "choice" if protocol == "published" else "mcq"
-    plan = Plan(attributes=(), protocol=protocol, seed=seed, choices=choices, task=task)
+    plan = Plan(attributes=(), protocol=protocol, seed=seed, choices=choices)
+    if protocol == "published":
+        plan = replace(plan, task="choice")
     splits, left = choices_of(source, plan, name)
     told = open_dataset(reports)
     splits = {"train": list(told.split("train")), **splits}
