@@ -66,7 +66,8 @@ def test_vanilla_recipes_differ_in_the_vision_encoder_alone() -> None:
     )
     rate = plain[0].train["language_model"].lr
     train = {**plain[0].train, "vision_encoder": Full(lr=rate / 10)}
-    assert vision == [replace(plain[0], train=train), replace(plain[1], method="vanilla_vision")]
+    changed = [replace(plain[0], train=train), replace(plain[1], method="vanilla_vision")]
+    assert vision == [*changed, plain[2], replace(plain[3], method="vanilla_vision")]
 
 
 @pytest.mark.parametrize("name", ["lr", "connector_lr"])

@@ -10,10 +10,12 @@ import torch
 import models
 from residency import cli
 from residency.evaluate.results import read_results
+from residency.evaluate.retention import METRICS
 from residency.model import store
 from residency.train.journal import read_journal
 
 DATA = "phantoms:smear:train=16:val=8:test=8"
+SIZES = {"plain": 112, "paraphrased": 40, "incomplete": 24}  # of the suite of retention
 SHORT = ("expert_epochs=1", "batch_size=8", "rank=4", "lr=1e-3")
 
 
@@ -44,9 +46,10 @@ def test_results_have_the_schema_and_all_methods(finished: Path) -> None:
         ("vitask", "exemplar"),
         ("vitask", "blank"),
         ("vitask", "shuffled"),
-    }
+    } | {(method, view) for method in ("generalist", "vanilla", "vitask") for view in METRICS}
     for row in read_results(finished / "results.json"):
-        assert row.n == 8 and row.seed == 0
+        assert row.seed == 0
+        assert row.n == (8 if row.task == "classification" else SIZES[row.view or ""])
         for metric in row.metrics.values():
             assert 0 <= metric.estimate <= 1
 
@@ -93,7 +96,7 @@ def test_a_second_run_repeats_nothing(finished: Path, capsys: pytest.CaptureFixt
     before = (finished / "contrast" / "model" / "manifest.json").read_bytes()
     base = f"base={models.folder('qwen2_vl')}"
     assert run("run", "demo", base, f"data={DATA}", f"out={finished}", "epochs=1", *SHORT) == 0
-    assert capsys.readouterr().out.count("already done") == 10
+    assert capsys.readouterr().out.count("already done") == 13
     assert (finished / "contrast" / "model" / "manifest.json").read_bytes() == before
 
 

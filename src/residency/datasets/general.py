@@ -65,7 +65,7 @@ class Draws(Sequence[Sample]):
         else:
             skill = self.skills[index % len(self.skills)]
         language: Language = "zh" if rng.random() < _CHINESE_SHARE else "en"
-        first = _sample(rng, f"general/{seed}/{index}", skill, language)
+        first = draw(rng, f"general/{seed}/{index}", skill, language)
         return _with_rounds(rng, first, self.skills, self.rounds) if self.rounds > 1 else first
 
 
@@ -168,19 +168,17 @@ def _with_rounds(rng: Random, first: Sample, skills: tuple[str, ...], rounds: in
     asked = [first]
     for number in range(2, rounds + 1):
         skill = rng.choices(skills, [_TRAIN_WEIGHTS[name] for name in skills])[0]
-        more = _sample(rng, f"{first.id}/{number}", skill, first.language, scene)
+        more = draw(rng, f"{first.id}/{number}", skill, first.language, scene)
         if more and more.question not in {sample.question for sample in asked}:
             asked.append(replace(more, images=first.images))
     return replace(first, also=tuple(asked[1:]))
 
 
 @overload
-def _sample(rng: Random, key: str, skill: str, language: Language) -> Sample: ...
+def draw(rng: Random, key: str, skill: str, language: Language) -> Sample: ...
 @overload
-def _sample(
-    rng: Random, key: str, skill: str, language: Language, scene: Scene
-) -> Sample | None: ...
-def _sample(
+def draw(rng: Random, key: str, skill: str, language: Language, scene: Scene) -> Sample | None: ...
+def draw(
     rng: Random, key: str, skill: str, language: Language, scene: Scene | None = None
 ) -> Sample | None:
     """A sample of a skill, about a given scene or one drawn for it; None where the scene has none."""

@@ -185,22 +185,30 @@ def metric_names(rows: Sequence[Row]) -> list[str]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as an aligned Markdown table, which also reads well in a terminal.
+    """The rows as aligned Markdown, which also reads well in a terminal: one table for each task.
 
-    Fractions are percent; a column that would say the same in every row is left out, except the
-    method and the counts.
+    Tasks have metrics of their own. Fractions are percent; a column that would say the same in every
+    row of its table is left out, except the method and the counts.
     """
+    tasks = dict.fromkeys(row.task for row in rows)
+    if len(tasks) < 2:
+        return _table(rows)
+    parts = (f"{task}:\n\n{_table([row for row in rows if row.task == task])}" for task in tasks)
+    return "\n".join(parts)
+
+
+def _table(rows: Sequence[Row]) -> str:
+    """The rows of one task."""
     names = metric_names(rows)
     columns = {
         "method": [f"{row.method} {row.variant}".strip() for row in rows],
         "view": [row.view or "–" for row in rows],
         "data set": [row.dataset for row in rows],
-        "task": [row.task for row in rows],
         "seed": [str(row.seed) for row in rows],
         "n": [str(row.n) for row in rows],
         "unparsed": [str(row.n_unparsed) for row in rows],
     }
-    for optional in ("data set", "task", "seed"):
+    for optional in ("data set", "seed"):
         if len(set(columns[optional])) < 2:
             del columns[optional]
     for name in names:
@@ -212,7 +220,7 @@ def table(rows: Sequence[Row]) -> str:
         head: [" ".join(cell.replace("|", "\\|").split()) for cell in cells]
         for head, cells in columns.items()
     }
-    numeric = set(columns) - {"method", "view", "data set", "task"}
+    numeric = set(columns) - {"method", "view", "data set"}
     widths = [max(3, len(head), *map(len, cells)) for head, cells in columns.items()]
     right = [head in numeric for head in columns]
     rule = [

@@ -112,7 +112,7 @@ class Evaluate:
                 cut += counts(predictions)["n_length"]
         if cut:
             print(f"  {cut} answers were cut off at the limit of tokens", flush=True)
-        return _write(workspace, self.name, rows) | {"n_length": cut}
+        return write_rows(workspace, self.name, rows) | {"n_length": cut}
 
 
 def label_tokens(
@@ -163,7 +163,8 @@ def _rows(
     ]
 
 
-def _write(workspace: Workspace, step: str, rows: Sequence[Row]) -> dict[str, Any]:
+def write_rows(workspace: Workspace, step: str, rows: Sequence[Row]) -> dict[str, Any]:
+    """Write the `summary.json` of a step; returns counts for its `done.json`."""
     path = workspace.folder(step) / SUMMARY
     write_summary(path, rows, command=workspace.command, versions=versions())
     return {"n_unparsed": sum(row.n_unparsed for row in rows), "rows": len(rows)}
@@ -207,7 +208,7 @@ class EvaluateExpert:
             write_whole(folder / "answers.jsonl", "\n".join(lines) + "\n")
             rows += _rows(said, dataset, self.method, self.variant, workspace.seed)
             rows += _control_rows(dataset, samples, workspace.seed) if self.controls else []
-        return _write(workspace, self.name, rows)
+        return write_rows(workspace, self.name, rows)
 
 
 def _control_rows(dataset: Dataset, samples: Sequence[Sample], seed: int) -> list[Row]:
@@ -242,7 +243,7 @@ class Controls:
         for dataset in workspace.datasets(self.data):
             samples = select(dataset, self.split, limit=workspace.limit, seed=workspace.seed)
             rows += _control_rows(dataset, samples, workspace.seed)
-        return _write(workspace, self.name, rows)
+        return write_rows(workspace, self.name, rows)
 
 
 @dataclass(frozen=True, kw_only=True)

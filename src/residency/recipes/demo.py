@@ -33,6 +33,7 @@ def recipe(
     """
     settings = dict(locals())
     from residency import line
+    from residency.evaluate.retention import retained
     from residency.evaluate.steps import Page
     from residency.recipe import Recipe
 
@@ -54,5 +55,11 @@ def recipe(
         ),
     )
     return Recipe(
-        name="demo", base=base, out=out, seed=seed, limit=limit, settings=settings, steps=steps
+        name="demo",
+        base=base,
+        out=out,
+        seed=seed,
+        limit=limit,
+        settings=settings,
+        steps=retained(steps),
     )

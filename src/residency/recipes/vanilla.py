@@ -28,10 +28,17 @@ def recipe(
     """
     settings = dict(locals())
     from residency import line
+    from residency.evaluate.retention import retained
     from residency.recipe import Recipe
 
     tuning = line.Tuning.of(settings)
     steps = line.vanilla(tuning, "vanilla", vision=False, generalist=baselines)
     return Recipe(
-        name="vanilla", base=base, out=out, seed=seed, limit=limit, settings=settings, steps=steps
+        name="vanilla",
+        base=base,
+        out=out,
+        seed=seed,
+        limit=limit,
+        settings=settings,
+        steps=retained(steps),
     )

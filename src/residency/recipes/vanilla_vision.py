@@ -29,6 +29,7 @@ def recipe(
     """
     settings = dict(locals())
     from residency import line
+    from residency.evaluate.retention import retained
     from residency.recipe import Recipe
 
     tuning = line.Tuning.of(settings)
@@ -40,5 +41,5 @@ def recipe(
         seed=seed,
         limit=limit,
         settings=settings,
-        steps=steps,
+        steps=retained(steps),
     )

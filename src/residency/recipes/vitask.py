@@ -41,6 +41,7 @@ def recipe(
     """
     settings = dict(locals())
     from residency import line
+    from residency.evaluate.retention import retained
     from residency.recipe import Recipe
 
     tuning = line.Tuning.of(settings)
@@ -51,5 +52,11 @@ def recipe(
         line.test(tuning, "contrast", controls=True, name="vitask_test"),
     )
     return Recipe(
-        name="vitask", base=base, out=out, seed=seed, limit=limit, settings=settings, steps=steps
+        name="vitask",
+        base=base,
+        out=out,
+        seed=seed,
+        limit=limit,
+        settings=settings,
+        steps=retained(steps),
     )

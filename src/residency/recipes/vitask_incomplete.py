@@ -34,6 +34,7 @@ def recipe(
     """
     settings = dict(locals())
     from residency import line
+    from residency.evaluate.retention import retained
     from residency.recipe import Recipe
     from residency.step import Step
 
@@ -49,5 +50,5 @@ def recipe(
         seed=seed,
         limit=limit,
         settings=settings,
-        steps=(*first, *steps),
+        steps=retained((*first, *steps)),
     )
