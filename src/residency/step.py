@@ -45,9 +45,27 @@ class Workspace:
         """What `store.load` takes for the model that a step left, or the base."""
         return self.base if step == BASE else str(self.folder(step) / "model")
 
+    def is_done(self, step: str) -> bool:
+        """Whether a step has run, with these or with other settings."""
+        return (self.folder(step) / "done.json").is_file()
+
     def expert(self, step: str) -> Path:
         """The expert that a fitting step left."""
         return self.folder(step) / "expert"
+
+
+@runtime_checkable
+class Maker(Protocol):
+    """A step whose result is data for steps after it."""
+
+    @property
+    def name(self) -> str:
+        """Its name as a step."""
+        ...
+
+    def dataset(self, workspace: Workspace) -> Dataset:
+        """What it made, once it has run; images are those of the data that it read."""
+        ...
 
 
 @runtime_checkable

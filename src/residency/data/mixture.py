@@ -3,7 +3,7 @@
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -14,6 +14,10 @@ from residency.dataset import Dataset
 from residency.errors import DataError, UsageError
 from residency.task import Codec, Task, Wording, task, text_of
 from residency.types import ImagePart, Part, Reading, Sample, Turn, View
+
+# How the questions about an image are put: each in a conversation of its own; in one conversation; in one
+# whose first exchange is given and of which everything after it is learned, questions too (AdaMLLM, Table 1).
+Turns = Literal["apart", "joined", "continued"]
 
 
 class Share(NamedTuple):
@@ -39,6 +43,7 @@ class Mixture:
     wording: Wording
     codec: Codec
     retelling: Retelling = Retelling()  # noqa: RUF009 - frozen
+    turns: Turns = "apart"
     _tasks: dict[str, Task] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -52,6 +57,7 @@ class Mixture:
         codec: Codec,
         seed: int = 0,
         retelling: Retelling = Retelling(),  # noqa: B008 - frozen
+        turns: Turns = "apart",
     ) -> "Mixture":
         """The `split` of every data set; `limit` keeps that many samples of each.
 
@@ -66,6 +72,11 @@ class Mixture:
             raise UsageError(f"A mixture needs different data sets; given: {names}.")
         if limit is not None and limit < 1:
             raise UsageError(f"limit={limit} leaves nothing; give a positive number or none.")
+        if turns != "apart" and (retelling.instructions or retelling.shuffle != "none"):
+            raise UsageError(
+                f"turns={turns!r} puts several exchanges into a conversation, which a retelling cannot "
+                'reword. Use turns="apart", or no retelling of words.'
+            )
         picks: list[Sequence[int] | np.ndarray] = []
         for dataset in datasets:
             samples = dataset.split(split)
@@ -80,6 +91,7 @@ class Mixture:
             wording=wording,
             codec=codec,
             retelling=retelling,
+            turns=turns,
         )
 
     @cached_property
@@ -125,12 +137,12 @@ class Mixture:
         )
 
     def readings(self, index: int, draw: tuple[int, int, int] = (0, 0, 0)) -> list[Reading]:
-        """A sample and each further question about its images, every one a conversation of its own.
+        """A sample and each further question about its images, in one conversation or one for each.
 
         `draw` is (seed, epoch, place in the epoch): what the retelling depends on.
 
         Raises:
-            DataError: a volume without images.
+            DataError: a volume without images, or nothing after the exchange that is given.
         """
         sample = self.sample(index)
         if sample.volume is not None and not sample.images:
@@ -138,11 +150,25 @@ class Mixture:
                 f"Sample {sample.id!r} is a volume without images: choose slices of it first."
             )
         images = tuple(ImagePart(number) for number in range(len(sample.images)))
+        if self.turns != "apart":
+            return [Reading(sample=sample, conversation=self._joined(sample, images))]
         asked = (sample, *(replace(more, images=sample.images) for more in sample.also))
         return [
             self.retelling(Reading(sample=one, conversation=self._turns(one, images)), (*draw, k))
             for k, one in enumerate(asked)
         ]
+
+    def _joined(self, sample: Sample, images: tuple[ImagePart, ...]) -> tuple[Turn, ...]:
+        """One conversation of all exchanges; the images stand in its first turn."""
+        first, *rest = (self._turns(one, ()) for one in (sample, *sample.also))
+        asked, answered = first
+        opening = (replace(asked, parts=(*images, *asked.parts)), answered)
+        if self.turns == "joined":
+            return (*opening, *(turn for exchange in rest for turn in exchange))
+        if not rest:
+            raise DataError(f"Sample {sample.id!r} has nothing to learn after its first exchange.")
+        given = (replace(turn, learn=False) for turn in opening)
+        return (*given, *(replace(turn, learn=True) for exchange in rest for turn in exchange))
 
     def facing(self, reading: Reading, *, negative: int | None, shuffled: int | None) -> Reading:
         """The reading with the samples of those indices as its negative and its shuffled sample."""

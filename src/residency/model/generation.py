@@ -53,12 +53,13 @@ def generate(
     *,
     max_tokens: int,
     temperature: float = 0.0,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | Sequence[torch.Generator] | None = None,
 ) -> list[tuple[str, Finish]]:
     """Answer each reading; its own response is not looked at.
 
-    `temperature` 0 is greedy; above 0 tokens are drawn with `generator`. Control tokens other than
-    the end of the response stay in the text, so that codecs can read boxes from it.
+    `temperature` 0 is greedy; above 0 tokens are drawn with `generator`, or with one for each reading,
+    which makes a text independent of those beside it. Control tokens other than the end of the
+    response stay in the text, so that codecs can read boxes from it.
 
     Raises:
         UsageError: `max_tokens` below 1, or a temperature without a generator.
@@ -94,11 +95,17 @@ def generate(
 
 
 def _choose(
-    logits: Float[Tensor, "b v"], temperature: float, generator: torch.Generator | None
+    logits: Float[Tensor, "b v"],
+    temperature: float,
+    generator: torch.Generator | Sequence[torch.Generator] | None,
 ) -> Int[Tensor, " b"]:
     if not temperature:
         return logits.argmax(-1)
     probabilities = (logits.float() / temperature).softmax(-1)
+    if isinstance(generator, Sequence):
+        rows = zip(probabilities.to(generator[0].device), generator, strict=True)
+        drawn = torch.stack([torch.multinomial(row, 1, generator=own) for row, own in rows])
+        return drawn[:, 0].to(logits.device)
     place = generator.device if generator is not None else logits.device
     drawn = torch.multinomial(probabilities.to(place), 1, generator=generator)
     return drawn[:, 0].to(logits.device)

@@ -8,14 +8,14 @@ from typing import Any, ClassVar, Literal
 import torch
 from accelerate import PartialState
 
-from residency.data.mixture import Mixture
+from residency.data.mixture import Mixture, Turns
 from residency.data.retelling import Retelling
 from residency.errors import UsageError
 from residency.model import store
 from residency.model.expert import Expert
 from residency.model.huggingface import Backbone, Exemplar, Limits
 from residency.objective import Objective
-from residency.step import BASE, Workspace
+from residency.step import BASE, Maker, Workspace
 from residency.task import Codec, Wording
 from residency.train import checkpoint
 from residency.train.estimate import estimate
@@ -32,7 +32,8 @@ class Stage:
 
     `expert` names the fitting step whose expert feeds the exemplar slot; None keeps the one that
     the model already carries. `proxy` makes a new proxy instruction of so many vectors; None keeps what
-    the model carries. `retelling` is what each draw changes in the words. The model it leaves is
+    the model carries. `retelling` is what each draw changes in the words. `made` are
+    steps whose data joins the mixture. The model it leaves is
     `<run>/<name>/model`.
     """
 
@@ -48,19 +49,25 @@ class Stage:
     retelling: Retelling = Retelling()  # noqa: RUF009 - frozen
     wording: Wording = Wording()  # noqa: RUF009 - frozen
     limits: Limits = Limits()  # noqa: RUF009 - frozen
+    made: tuple[Maker, ...] = ()
+    turns: Turns = "apart"
     distributed: ClassVar[bool] = True
     precision: Literal["auto", "no", "bf16"] = "auto"  # auto: bf16 on a GPU
     codec: Codec | None = None  # how boxes and points are written; None: as the model does already
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The model it starts from, and the expert it attaches."""
-        return (self.after, self.expert) if self.expert else (self.after,)
+        """The model it starts from, the expert it attaches, the steps that make its data."""
+        made = tuple(maker.name for maker in self.made)
+        return (self.after, *((self.expert,) if self.expert else ()), *made)
 
     def plan(self, workspace: Workspace) -> list[str]:
         """Samples, parts, updates, and an estimate of time and memory on this machine."""
         backbone, rows, mixture = self.check(workspace)
         views = self.objective.views
+        if mixture is None:
+            names = ", ".join(maker.name for maker in self.made)
+            return [f"the data that {names} will leave", *lines(rows)]
         total = self.schedule.total(len(mixture))
         cost = estimate(backbone, mixture, rows, self.schedule, views)
         return [
@@ -76,12 +83,17 @@ class Stage:
             f"{total} updates of {self.schedule.batch_size} samples; {cost.describe()}",
         ]
 
-    def check(self, workspace: Workspace) -> tuple[Backbone, list[PartRow], Mixture]:
-        """Refuse what cannot work, from names and shapes alone; returns what it looked at."""
+    def check(self, workspace: Workspace) -> tuple[Backbone, list[PartRow], Mixture | None]:
+        """Refuse what cannot work, from names and shapes alone; returns what it looked at.
+
+        There is no mixture yet where a step still has to make its data.
+        """
         backbone = store.empty(workspace.base)
         backbone.limits = self.limits
         rows = planned(backbone, self.train)
         self._refuse_impossible(workspace, backbone)
+        if not all(workspace.is_done(maker.name) for maker in self.made):
+            return backbone, rows, None
         mixture = self._mixture(workspace, self.codec or backbone.codec)
         for kind, pool in (("negative", "negatives"), ("shuffled", "strangers")):
             if any(view.image == kind for view in self.objective.views):
@@ -161,14 +173,16 @@ class Stage:
             )
 
     def _mixture(self, workspace: Workspace, codec: Any) -> Mixture:
+        made = [maker.dataset(workspace) for maker in self.made]
         return Mixture.of(
-            workspace.datasets(self.data),
+            [*workspace.datasets(self.data), *made],
             "train",
             limit=workspace.limit,
             wording=self.wording,
             codec=codec,
             seed=workspace.seed,
             retelling=self.retelling,
+            turns=self.turns,
         )
 
     def _precision(self) -> Precision:

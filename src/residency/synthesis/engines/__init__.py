@@ -1,0 +1,1 @@
+"""Where text is generated: one module per engine, found by its file name."""

@@ -1,0 +1,193 @@
+"""Image-caption pairs of any data set, and what was found about them: a triplet, or why there is none."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from residency.dataset import Dataset
+from residency.errors import UsageError
+from residency.evaluate.predict import select
+from residency.step import Workspace
+from residency.synthesis.engine import content_key
+from residency.triplets import Triplet
+from residency.types import Sample
+
+SPOKEN = ("caption", "report")  # tasks whose answer describes the image
+
+
+class Pair(NamedTuple):
+    """One image with its caption; `sample` carries the image and the facts. `key` is unique in a job."""
+
+    key: str
+    sample: Sample
+    caption: str
+
+
+class Found(NamedTuple):
+    """A pair with its triplet; where there is none, `reason` says why, in a word for counting."""
+
+    pair: Pair
+    triplet: Triplet | None
+    reason: str = ""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A step that leaves triplets."""
+
+    @property
+    def name(self) -> str:
+        """Its name as a step."""
+        ...
+
+    def found(self, workspace: Workspace) -> list[Found]:
+        """What it left, once it has run, in its own order."""
+        ...
+
+
+def pairs(
+    datasets: Sequence[Dataset], split: str, *, limit: int | None, seed: int
+) -> tuple[list[Pair], Counter[str]]:
+    """The pairs of a split, and how many samples are none, by reason.
+
+    A caption is the attribute `caption`, else the answer of a captioned or reported sample; recipes are
+    told anew by templates (`recipes.caption`). One image per pair, as the paper's sources have.
+
+    Raises:
+        UsageError: no sample is a pair.
+    """
+    found: list[Pair] = []
+    lost: Counter[str] = Counter()
+    for dataset in datasets:
+        tell = _recipe if dataset.name == "recipe1m" else _caption
+        for sample in select(dataset, split, limit=limit, seed=seed):
+            reason, caption = _usable(sample, tell)
+            if reason:
+                lost[reason] += 1
+            else:
+                found.append(Pair(f"{dataset.name}/{sample.id}", sample, caption))
+    if not found:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in lost.most_common())
+        names = ", ".join(dataset.name for dataset in datasets)
+        raise UsageError(
+            f"{names}/{split} has no image-caption pair ({reasons}). Give a data set of captions or "
+            "reports, such as phantoms:smear:task=report."
+        )
+    return found, lost
+
+
+def _usable(sample: Sample, tell: Callable[[Sample], str]) -> tuple[str, str]:
+    if not sample.images:
+        return "no_image", ""
+    if len(sample.images) > 1:
+        return "several_images", ""
+    caption = tell(sample)
+    return ("", caption) if caption else ("no_caption", "")
+
+
+def _caption(sample: Sample) -> str:
+    if "caption" in sample.attributes:
+        return sample.attributes["caption"].strip()
+    spoken = sample.task in SPOKEN and isinstance(sample.answer, str)
+    return str(sample.answer).strip() if spoken else ""
+
+
+# --- recipes ------------------------------------------------------------------------------------
+
+_TITLED = (
+    "This is {t}.", "The dish is called {t}.", "{t}", "Recipe: {t}", "A picture of {t}.",
+    "What you see here is {t}.",
+)  # fmt: skip
+_NEEDED = (
+    "Ingredients:", "You need:", "It is made with:", "What goes in:", "Take the following:",
+    "Shopping list:",
+)  # fmt: skip
+_COOKED = (
+    "Instructions:", "How to make it:", "Steps:", "Method:", "Do it like this:", "Preparation:",
+)  # fmt: skip
+_MARKS = (
+    "{n}. ", "({n}) ", "{n}) ", "[{n}] ", "- ", "* ", "+ ", "[+] ", "[-] ", "Step {n}: ",
+    "{l}. ", "({l}) ", "{l}) ", "{r}. ", "({r}) ", "#{n} ",
+)  # fmt: skip
+_ROMAN = (
+    "I",
+    "II",
+    "III",
+    "IV",
+    "V",
+    "VI",
+    "VII",
+    "VIII",
+    "IX",
+    "X",
+    "XI",
+    "XII",
+    "XIII",
+    "XIV",
+    "XV",
+)
+
+
+class Recipe(NamedTuple):
+    """The three parts of an answer of `recipe1m`."""
+
+    title: str
+    ingredients: tuple[str, ...]
+    steps: tuple[str, ...]
+
+
+def read_recipe(answer: str) -> Recipe | None:
+    """The parts of the text that the reader `recipe1m` writes; None where one is missing."""
+    parts = dict(line.split(": ", 1) for line in answer.splitlines() if ": " in line)
+    if not {"title", "ingredients", "instructions"} <= parts.keys():
+        return None
+    steps: list[str] = []
+    rest, number = parts["instructions"], 1
+    while rest.startswith(f"{number}. "):
+        text, mark, rest = rest[len(f"{number}. ") :].partition(f" {number + 1}. ")
+        steps.append(text.strip())
+        rest, number = (mark.lstrip() + rest if mark else ""), number + 1
+    ingredients = tuple(one.strip() for one in parts["ingredients"].split(", ") if one.strip())
+    return Recipe(parts["title"], ingredients, tuple(steps)) if steps and ingredients else None
+
+
+def _recipe(sample: Sample) -> str:
+    recipe = read_recipe(str(sample.answer))
+    return recipe_caption(recipe, seed=sample.id) if recipe else ""
+
+
+def recipe_caption(recipe: Recipe, *, seed: str) -> str:
+    """The recipe as a caption: our wording, enumerators and order of the sections drawn with `seed`.
+
+    The title comes first or last; ingredients and steps follow each other in either order (LLaVA-Chef's
+    captions vary in the same ways).
+    """
+    rng = Random(seed)
+    sections = [
+        f"{rng.choice(_NEEDED)}\n{_listed(rng, recipe.ingredients)}",
+        f"{rng.choice(_COOKED)}\n{_listed(rng, recipe.steps)}",
+    ]
+    if rng.random() < 0.3:
+        sections.reverse()
+    place = 0 if rng.random() < 0.8 else len(sections)
+    sections.insert(place, rng.choice(_TITLED).format(t=recipe.title))
+    return "\n".join(sections)
+
+
+def _listed(rng: Random, entries: Sequence[str]) -> str:
+    fitting = [mark for mark in _MARKS if "{n}" in mark or "{" not in mark]
+    if len(entries) <= len(_ROMAN):
+        fitting = list(_MARKS)
+    mark = rng.choice(fitting)
+    marks = [
+        mark.format(n=n, l=chr(97 + (n - 1) % 26), r=_ROMAN[(n - 1) % len(_ROMAN)])
+        for n in range(1, len(entries) + 1)
+    ]
+    return "\n".join(f"{own}{entry}" for own, entry in zip(marks, entries, strict=True))
+
+
+def row_key(made: object, pair: Pair) -> str:
+    """The content address of a row: what was made of which text and image, and how."""
+    images = [picture.key for picture in pair.sample.images]
+    return content_key(made, pair.key, pair.caption, images)

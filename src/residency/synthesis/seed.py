@@ -1,0 +1,208 @@
+"""The step that builds the synthesizer's training data from seed triplets (AdaMLLM, Table 1)."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from random import Random
+from typing import Any, Literal
+
+import PIL.Image
+
+from residency.data.rows import Rows
+from residency.dataset import Dataset
+from residency.errors import UsageError
+from residency.evaluate.predict import select
+from residency.evaluate.store import write_whole
+from residency.model.collate import BLANK_GREY
+from residency.step import Workspace
+from residency.synthesis.engine import content_key
+from residency.synthesis.overlap import Seen
+from residency.synthesis.pairs import Found, Pair
+from residency.triplets import Triplet
+from residency.types import Picture, Sample
+
+Form = Literal["delimited", "header"]
+Sees = Literal["both", "image", "caption"]
+DESCRIBE = "Describe the image."
+PREFIXES = {
+    "precise": "Answer with a precise response.\n",
+    "informative": "Answer with an informative response.\n",
+}
+HELD_OUT = 0.1
+FILE = "seed.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seed:
+    """Seed triplets of `data` as conversations that a synthesizer learns from.
+
+    `delimited`: one instruction, one response with three named parts (any engine can ask for it).
+    `header`: the paper's conversation: the caption turn is given, then two task turns in random order,
+    of which questions and responses are learned; trained with `turns="continued"`. `sees` says what
+    the synthesizer is shown; `blank` is the share of training images that a blank one replaces. A
+    tenth of every kind of task is held out as `val`. Rows whose image is in the test or validation
+    split of a data set of `exclude` are left out and counted.
+    """
+
+    name: str
+    data: tuple[str, ...]
+    form: Form = "delimited"
+    sees: Sees = "both"
+    blank: float = 0.1
+    exclude: tuple[str, ...] = ()
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Nothing."""
+        return ()
+
+    def plan(self, workspace: Workspace) -> list[str]:
+        """How many triplets there are."""
+        if not 0 <= self.blank <= 1:
+            raise UsageError(f"blank={self.blank} is a share of the images: from 0 to 1.")
+        rows = sum(len(one) for one in self._samples(workspace))
+        excluded = ", ".join(self.exclude) or "nothing"
+        return [
+            f"{rows} triplets, a tenth held out; {self.form}, sees {self.sees}, {100 * self.blank:g} % "
+            f"blank images; images of {excluded} are left out"
+        ]
+
+    def check(self, workspace: Workspace) -> None:
+        """Refuse what is no seed."""
+        self.plan(workspace)
+
+    def run(self, workspace: Workspace) -> Mapping[str, Any]:
+        """Choose and split; the choice goes to `seed.json`."""
+        seen = Seen(self._evaluated(workspace))
+        counts: Counter[str] = Counter()
+        kept: dict[str, list[tuple[int, int]]] = {}
+        for number, samples in enumerate(self._samples(workspace)):
+            for index, sample in enumerate(samples):
+                reason = _unusable(sample) or (
+                    "in_an_evaluation_split" if any(map(seen.has, sample.images)) else ""
+                )
+                counts[reason or "kept"] += 1
+                if not reason:
+                    kept.setdefault(sample.attributes.get("kind", ""), []).append((number, index))
+        splits: dict[str, list[tuple[int, int]]] = {"train": [], "val": []}
+        for kind, places in sorted(kept.items()):
+            Random(f"{workspace.seed}/{kind}").shuffle(places)
+            held = round(HELD_OUT * len(places))
+            splits["val"] += places[:held]
+            splits["train"] += places[held:]
+        if not splits["train"] or not splits["val"]:
+            raise UsageError(f"{self.data}: too few triplets to hold a tenth out ({dict(counts)}).")
+        content = {split: sorted(places) for split, places in splits.items()}
+        write_whole(workspace.folder(self.name) / FILE, json.dumps(content) + "\n")
+        facts = {
+            **counts,
+            "evaluation_images": len(seen),
+            **{split: len(places) for split, places in splits.items()},
+            "kinds": {kind: len(places) for kind, places in sorted(kept.items())},
+        }
+        print("  " + ", ".join(f"{k} {v}" for k, v in facts.items() if k != "kinds"), flush=True)
+        return facts
+
+    def dataset(self, workspace: Workspace) -> Dataset:
+        """Train and held-out conversations; only training images are ever blank."""
+        every = self._samples(workspace)
+        places = self._places(workspace)
+
+        def build(split: str, row: int) -> Sample:
+            number, index = places[split][row]
+            sample = every[number][index]
+            blank = self.blank if split == "train" else 0.0
+            return conversation(sample, self.form, self.sees, blank, workspace.seed)
+
+        return Dataset(
+            name=f"{self.name}-seed",
+            splits={
+                split: Rows(len(some), partial(build, split)) for split, some in places.items()
+            },
+            digest=content_key(places, [one.digest for one in workspace.datasets(self.data)]),
+        )
+
+    def found(self, workspace: Workspace) -> list[Found]:
+        """The training triplets themselves: the paper's general tasks."""
+        every = self._samples(workspace)
+        chosen = [every[number][index] for number, index in self._places(workspace)["train"]]
+        return [
+            Found(Pair(one.id, one, one.attributes["caption"]), Triplet(*map(str, one.answer)))
+            for one in chosen
+        ]
+
+    def held_out(self, workspace: Workspace) -> list[Pair]:
+        """The pairs of the held-out triplets, to synthesise about."""
+        every = self._samples(workspace)
+        places = self._places(workspace)["val"]
+        chosen = [every[number][index] for number, index in places]
+        return [Pair(one.id, one, one.attributes["caption"]) for one in chosen]
+
+    def _places(self, workspace: Workspace) -> dict[str, list[list[int]]]:
+        text = (workspace.folder(self.name) / FILE).read_text(encoding="utf-8")
+        places: dict[str, list[list[int]]] = json.loads(text)
+        return places
+
+    def _samples(self, workspace: Workspace) -> list[Any]:
+        return [dataset.split("train") for dataset in workspace.datasets(self.data)]
+
+    def _evaluated(self, workspace: Workspace) -> list[Picture]:
+        found = []
+        for dataset in workspace.datasets(self.exclude) if self.exclude else ():
+            for split in ("val", "test"):
+                if split in dataset.splits:
+                    some = select(dataset, split, limit=None, seed=0)
+                    found += [picture for sample in some for picture in sample.images]
+        return found
+
+
+def _unusable(sample: Sample) -> str:
+    if sample.task != "triplet" or len(sample.answer) != len(Triplet._fields):
+        return "no_triplet"
+    if not all(str(part).strip() for part in sample.answer):
+        return "empty_part"
+    return "" if sample.attributes.get("caption", "").strip() else "no_caption"
+
+
+def conversation(sample: Sample, form: Form, sees: Sees, blank: float, seed: int) -> Sample:
+    """One seed triplet as a sample to learn; the draws follow from `seed` and its id."""
+    rng = Random(f"{seed}/{sample.id}")
+    images = tuple(map(blanked, sample.images)) if rng.random() < blank else sample.images
+    caption = "" if sees == "image" else sample.attributes["caption"]
+    sample = replace(
+        sample,
+        images=() if sees == "caption" else images,
+        attributes={**sample.attributes, "caption": caption},
+    )
+    if form == "delimited":
+        return sample
+    triplet = Triplet(*map(str, sample.answer))
+    order = rng.sample(("precise", "informative"), 2)
+    rounds = tuple(
+        replace(
+            sample,
+            id=f"{sample.id}#{kind}",
+            task="caption",
+            images=(),
+            question=PREFIXES[kind] + triplet.instruction,
+            answer=getattr(triplet, kind),
+        )
+        for kind in order
+    )
+    return replace(sample, task="caption", question=DESCRIBE, answer=caption, also=rounds)
+
+
+def blanked(picture: Picture) -> Picture:
+    """A grey image of the same size."""
+    size = picture.size
+    return Picture(
+        key=f"blank of {picture.key}" if size is None else f"blank/{size[0]}x{size[1]}",
+        load=partial(_blank, picture),
+        size=size,
+    )
+
+
+def _blank(picture: Picture) -> PIL.Image.Image:
+    return PIL.Image.new("RGB", picture.size or picture.load().size, BLANK_GREY)

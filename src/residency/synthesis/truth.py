@@ -1,0 +1,106 @@
+"""Whether synthetic answers are true, where the facts of an image are known: exact, no judge involved.
+
+A sample's attributes are its facts, trait to value. Only what can be decided is counted: an instruction
+that names no trait of the sample is `undecided`, and how many there are is part of the result.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from residency.evaluate.statistics import wilson
+from residency.text import words
+from residency.triplets import Triplet
+
+NO_FACTS = frozenset(("caption", "kind", "chance", "skill", "task_name", "answer_type"))
+_VERDICTS = ("yes", "no")
+
+
+class Truth(NamedTuple):
+    """Whether each response is true; None for both where the facts do not decide."""
+
+    precise: bool | None
+    informative: bool | None
+
+
+def facts_of(attributes: Mapping[str, str]) -> dict[str, str]:
+    """The attributes that are facts about the image."""
+    return {name: value for name, value in attributes.items() if name not in NO_FACTS}
+
+
+def trait_of(instruction: str, facts: Mapping[str, str]) -> str | None:
+    """The trait that an instruction asks about.
+
+    The longest one whose words all occur, else the only one that shares the most words with it.
+    """
+    asked = set(words(instruction))
+    named = {trait: set(words(trait)) for trait in facts}
+    whole = [trait for trait, own in named.items() if own and own <= asked]
+    if whole:
+        return max(whole, key=lambda trait: len(named[trait]))
+    shared = {trait: len(own & asked) for trait, own in named.items()}
+    most = max(shared.values(), default=0)
+    best = [trait for trait, count in shared.items() if count == most]
+    return best[0] if most and len(best) == 1 else None
+
+
+def truth(triplet: Triplet, facts: Mapping[str, str]) -> Truth:
+    """Judge both responses by the facts.
+
+    The precise response is true where it states the value of the trait, or, to a yes/no question, the
+    right one of yes and no. The informative one is true where it states the value.
+    """
+    trait = trait_of(triplet.instruction, facts)
+    if trait is None:
+        return Truth(None, None)
+    value = words(facts[trait])
+    informative = _states(words(triplet.informative), value)
+    said = words(triplet.precise)
+    if said[:1] and said[0] in _VERDICTS:
+        rest = [word for word in words(triplet.instruction) if word not in set(words(trait))]
+        return Truth(said[0] == ("yes" if _states(rest, value) else "no"), informative)
+    return Truth(_states(said, value), informative)
+
+
+def _states(said: list[str], value: list[str]) -> bool:
+    """Whether the words of a value stand together in a text."""
+    width = len(value)
+    return any(said[k : k + width] == value for k in range(len(said) - width + 1))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accuracy:
+    """Counts over triplets; `combined` counts those of which both responses are true."""
+
+    n: int
+    undecided: int
+    precise: int
+    informative: int
+    combined: int
+
+    @property
+    def decided(self) -> int:
+        """Triplets whose truth is known."""
+        return self.n - self.undecided
+
+    def as_json(self) -> dict[str, Any]:
+        """Counts, and shares of the decided with Wilson intervals."""
+        shares = {}
+        for name in ("precise", "informative", "combined"):
+            if self.decided:
+                value = wilson(getattr(self, name), self.decided)
+                shares[name] = [round(value.estimate, 4), round(value.low, 4), round(value.high, 4)]
+        return {"n": self.n, "undecided": self.undecided, "accuracy": shares}
+
+
+def accuracy(judged: Iterable[Truth]) -> Accuracy:
+    """Add up."""
+    every = list(judged)
+    known = [one for one in every if one.precise is not None]
+    return Accuracy(
+        n=len(every),
+        undecided=len(every) - len(known),
+        precise=sum(bool(one.precise) for one in known),
+        informative=sum(bool(one.informative) for one in known),
+        combined=sum(bool(one.precise and one.informative) for one in known),
+    )

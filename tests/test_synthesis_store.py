@@ -1,0 +1,155 @@
+"""Rows of a job survive kills at any byte: nothing lost, nothing twice, files equal to an undisturbed run."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from residency.errors import DataError, UsageError
+from residency.synthesis.store import IDENTITY, Rows, alone, fill, read_rows
+
+IDENT = {"job": "test", "made": {"model": "m", "seed": 0}}
+
+
+def make(some):
+    return [{"id": n, "text": f"row {n}\n第 {n}"} for n in some]
+
+
+def content(folder):
+    return {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if p.name != ".lock"}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr("residency.synthesis.store.SHARD", 8)
+
+
+@pytest.mark.parametrize("total", [0, 1, 7, 8, 16, 21])
+def test_every_input_has_one_row_in_order(tmp_path, small, total):
+    rows = fill(tmp_path, IDENT, range(total), make, group=3)
+    assert [row["id"] for row in rows] == list(range(total))
+    assert rows == read_rows(tmp_path)
+    names = [name for name in content(tmp_path) if name != IDENTITY]
+    assert len(names) == -(-total // 9), "shards hold whole groups: 8 becomes 9"
+
+
+def test_a_finished_job_makes_nothing_again(tmp_path, small):
+    fill(tmp_path, IDENT, range(10), make, group=3)
+    again = fill(tmp_path, IDENT, range(10), lambda some: pytest.fail("made again"), group=3)
+    assert [row["id"] for row in again] == list(range(10))
+
+
+def test_a_kill_at_any_byte_changes_nothing(tmp_path, small):
+    whole = tmp_path / "whole"
+    fill(whole, IDENT, range(21), make, group=3)
+    expected = content(whole)
+    data = b"".join(b for name, b in expected.items() if name != IDENTITY)
+    random.seed(0)
+    for trial, cut in enumerate(sorted(random.sample(range(len(data) + 1), 25))):
+        folder = tmp_path / f"cut{trial}"
+        folder.mkdir()
+        (folder / IDENTITY).write_bytes(expected[IDENTITY])
+        left, number = data[:cut], 0
+        for name in list(expected)[1:]:  # what a killed run had sealed, then its open shard
+            shard = expected[name]
+            if len(left) <= len(shard):
+                break
+            (folder / name).write_bytes(shard)
+            left, number = left[len(shard) :], number + 1
+        (folder / f"shard-{number:05d}.part").write_bytes(left)
+        made = []
+
+        def count(some, made=made):
+            made += list(some)
+            return make(some)
+
+        fill(folder, IDENT, range(21), count, group=3)
+        assert content(folder) == expected, cut
+        assert len(made) == len(set(made)) <= 21
+
+
+def test_an_exception_keeps_whole_groups(tmp_path, small):
+    calls = []
+
+    def breaks(some):
+        calls.append(list(some))
+        if len(calls) == 3:
+            raise RuntimeError("down")
+        return make(some)
+
+    with pytest.raises(RuntimeError):
+        fill(tmp_path, IDENT, range(12), breaks, group=3)
+    rows = Rows(tmp_path, IDENT, total=12, group=3)
+    assert rows.done == 6
+    assert [row["id"] for row in rows] == list(range(6))
+    with pytest.raises(DataError, match="unfinished"):
+        read_rows(tmp_path)
+
+
+def test_another_job_is_refused(tmp_path, small):
+    fill(tmp_path, IDENT, range(3), make, group=3)
+    with pytest.raises(UsageError, match=r"rows of another job: job was 'test', now 'other'"):
+        fill(tmp_path, {**IDENT, "job": "other"}, range(3), make, group=3)
+    with pytest.raises(UsageError, match="total was 3, now 4"):
+        fill(tmp_path, IDENT, range(4), make, group=3)
+
+
+def test_a_changed_shard_is_refused(tmp_path, small):
+    fill(tmp_path, IDENT, range(10), make, group=3)
+    shard = sorted(tmp_path.glob("shard-00000-*.jsonl"))[0]
+    shard.write_bytes(shard.read_bytes().replace(b"row 1", b"row 7"))
+    with pytest.raises(DataError, match="damaged or out of place"):
+        read_rows(tmp_path)
+
+
+def test_one_process_writes_at_a_time(tmp_path):
+    with (
+        alone(tmp_path),
+        pytest.raises(UsageError, match="Another process writes"),
+        alone(tmp_path),
+    ):
+        pass
+
+
+def test_text_that_is_no_unicode_is_kept(tmp_path):
+    rows = fill(tmp_path, IDENT, [0], lambda some: [{"text": "\ud800 x"}], group=1)
+    assert rows == [{"text": "\ud800 x"}] == read_rows(tmp_path)
+
+
+SCRIPT = """
+import sys, time, random
+from pathlib import Path
+from residency.synthesis import store
+store.SHARD = 8
+def make(some):
+    time.sleep(0.004)
+    return [{"id": n, "text": "x" * (n % 50)} for n in some]
+store.fill(Path(sys.argv[1]), {"job": "kill"}, range(400), make, group=4)
+"""
+
+
+@pytest.mark.slow
+def test_ten_real_kills_leave_the_files_of_an_undisturbed_run(tmp_path):
+    def start(folder):
+        return subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder)])
+
+    assert start(tmp_path / "whole").wait() == 0
+    random.seed(1)
+    kills = 0
+    while kills < 10:
+        process = start(tmp_path / "killed")
+        while not (tmp_path / "killed" / IDENTITY).exists() and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(random.uniform(0, 0.06) + (0.3 if kills else 0))
+        if process.poll() is not None:
+            break
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        kills += 1
+    assert start(tmp_path / "killed").wait() == 0
+    assert content(tmp_path / "killed") == content(tmp_path / "whole")
+    assert kills == 10
