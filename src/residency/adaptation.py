@@ -72,7 +72,12 @@ class Plan:
     @property
     def kind(self) -> str:
         """The base's model type."""
-        return str(store.config_of(store.root(self.base)).model_type)
+        return str(self.config.model_type)
+
+    @property
+    def config(self) -> Any:
+        """The base's configuration."""
+        return store.config_of(store.root(self.base))
 
     @property
     def rates(self) -> Rates:
@@ -87,7 +92,7 @@ class Plan:
         """Every part of the base trains on what steps made, in conversations of several turns."""
         language = self.lr or self.rates.language
         vision = self.vision_lr or (self.rates.vision if self.lr is None else self.lr / 10)
-        parts = family_of(self.kind)[1].prefixes()
+        parts = family_of(self.kind)[1].prefixes(self.config)
         train = {part: Full(lr=vision if part == "vision_encoder" else language) for part in parts}
         return self._stage(name, made, train, epochs, continued)
 
