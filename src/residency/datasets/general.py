@@ -162,29 +162,40 @@ def texts(count: int) -> Iterator[str]:
 
 
 def _with_rounds(rng: Random, first: Sample, skills: tuple[str, ...], rounds: int) -> Sample:
-    """The sample with more questions about its picture."""
+    """The sample with more questions about its picture; a claim comes with its opposite."""
     render_scene = first.images[0].load
     scene: Scene = render_scene.args[0]  # type: ignore[attr-defined]
     asked = [first]
     for number in range(2, rounds + 1):
         skill = rng.choices(skills, [_TRAIN_WEIGHTS[name] for name in skills])[0]
-        more = draw(rng, f"{first.id}/{number}", skill, first.language, scene)
-        if more and more.question not in {sample.question for sample in asked}:
-            asked.append(replace(more, images=first.images))
+        seed = rng.getrandbits(64)
+        for flip in (False, True) if skill == "yes_no" else (False,):
+            key = f"{first.id}/{number}" + "/opposite" * flip
+            more = draw(Random(seed), key, skill, first.language, scene, flip)
+            if more and more.question not in {sample.question for sample in asked}:
+                asked.append(replace(more, images=first.images))
     return replace(first, also=tuple(asked[1:]))
 
 
 @overload
 def draw(rng: Random, key: str, skill: str, language: Language) -> Sample: ...
 @overload
-def draw(rng: Random, key: str, skill: str, language: Language, scene: Scene) -> Sample | None: ...
 def draw(
-    rng: Random, key: str, skill: str, language: Language, scene: Scene | None = None
+    rng: Random, key: str, skill: str, language: Language, scene: Scene, flip: bool = False
+) -> Sample | None: ...
+def draw(
+    rng: Random,
+    key: str,
+    skill: str,
+    language: Language,
+    scene: Scene | None = None,
+    flip: bool = False,
 ) -> Sample | None:
     """A sample of a skill, about a given scene or one drawn for it; None where the scene has none."""
     answer: Answer
     options: tuple[str, ...] = ()
     likely = 0.0
+    known: dict[str, str] = {}
     if skill in ("box", "point"):
         if scene is not None and scene.kind not in ("objects", "spots"):
             return None
@@ -200,8 +211,10 @@ def draw(
         if fact is None:
             return None
         kind = fact.kind
-        question, answer, options = _ASK[skill](rng, fact, language)
+        ask = partial(_yes_no, flip=flip) if skill == "yes_no" else _ASK[skill]
+        question, answer, options = ask(rng, fact, language)
         likely = 1 / len(options or fact.pool)
+        known = {"fact": say(fact.answer, language)}
     return Sample(
         id=key,
         dataset="general",
@@ -211,7 +224,7 @@ def draw(
         question=question,
         options=options,
         modality=say("picture", language) if language == "en" else "图片",
-        attributes={"skill": skill, "kind": kind, "chance": f"{likely:.6f}"},
+        attributes={"skill": skill, "kind": kind, "chance": f"{likely:.6f}", **known},
         language=language,
     )
 
@@ -225,15 +238,21 @@ def _open(rng: Random, fact: Fact, language: Language) -> tuple[str, str, tuple[
     return _said(rng, fact, language), say(fact.answer, language), ()
 
 
-def _yes_no(rng: Random, fact: Fact, language: Language) -> tuple[str, str, tuple[str, ...]]:
-    """A claim that is true half of the time; a direction is only swapped for the opposite one."""
-    true = rng.random() < 0.5
-    value = fact.answer
-    if not true and fact.kind in ("relation", "half"):
-        value = OPPOSITE[fact.answer]
-    elif not true:
-        value = rng.choice([other for other in fact.pool if other != fact.answer])
+def _yes_no(
+    rng: Random, fact: Fact, language: Language, flip: bool = False
+) -> tuple[str, str, tuple[str, ...]]:
+    """A claim that is true half of the time; a direction is only swapped for the opposite one.
+
+    `flip` turns the verdict round: the same draws give the same claim with the other value.
+    """
+    wrong = (
+        OPPOSITE[fact.answer]
+        if fact.kind in ("relation", "half")
+        else rng.choice([other for other in fact.pool if other != fact.answer])
+    )
     template = rng.choice(wordings.CLAIMS[fact.kind][language])
+    true = (rng.random() < 0.5) != flip
+    value = fact.answer if true else wrong
     said = say(value, language)
     if fact.kind == "relation" and language == "en" and value in ("left", "right"):
         said = f"{value} of"
