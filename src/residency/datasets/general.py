@@ -1,7 +1,8 @@
 """The general world as a data set: seven skills asked about procedural pictures.
 
 Every sample follows from its split's seed and its index. `attributes` name the skill, the kind of
-fact and the accuracy that uniform guessing reaches (`chance`; 0 for boxes, points, captions).
+fact, the fact that the answer turns on (`fact`; none for boxes, points, captions) and the accuracy that
+uniform guessing reaches (`chance`; 0 for boxes, points, captions).
 """
 
 import hashlib
