@@ -127,7 +127,9 @@ def test_generate_parses_counts_and_stores(tmp_path: Path) -> None:
     assert seen == [(5, 12), (10, 12), (12, 12)]
     lines = [json.loads(line) for line in (tmp_path / FILE).read_text().splitlines()]
     assert lines[0]["identity"]["model"] == "nano@1" and lines[0]["identity"]["digest"] == "d1"
-    assert lines[-1] == {"end": {"n": 12, "n_unparsed": 1, "n_length": 1, "dropped_lines": 0}}
+    assert lines[-1] == {
+        "end": {"n": 12, "n_unparsed": 1, "n_length": 1, "n_error": 0, "dropped_lines": 0}
+    }
     assert len(lines) == 14
     stored = read_predictions(tmp_path / FILE)
     assert stored.complete and list(stored.predictions) == found
@@ -398,6 +400,8 @@ def test_row_has_exactly_the_schema(tmp_path: Path) -> None:
         "seed",
         "n",
         "n_unparsed",
+        "n_length",
+        "n_error",
         "metrics",
     ]
     assert (line["method"], line["variant"], line["view"]) == ("vitask", "+RDA", "plain")

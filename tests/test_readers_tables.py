@@ -7,7 +7,7 @@ import pytest
 from residency.data import published
 from residency.data.choices import bare, chosen
 from residency.data.published import Defects, Published, assemble
-from residency.data.questions import Question, closed_options, closed_vocabulary
+from residency.data.questions import Question, closed_options, taught
 from residency.data.records import line, read_records, read_table
 from residency.errors import DataError
 from residency.types import Sample
@@ -134,8 +134,8 @@ def test_closed_questions_get_the_options_that_they_name(question, answer, langu
         Question("1", "i", "q", answer, "CLOSED") for answer in ("Lung", "Heart", "Liver", "yes")
     ]
     asked = Question("2", "i", question, answer, "CLOSED", language)
-    assert closed_options(asked, closed_vocabulary(rows)) == options
-    assert closed_options(asked._replace(answer_type="OPEN"), closed_vocabulary(rows)) == ()
+    assert closed_options(asked, taught(rows)) == options
+    assert closed_options(asked._replace(answer_type="OPEN"), taught(rows)) == ()
 
 
 @pytest.mark.parametrize(

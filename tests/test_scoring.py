@@ -9,9 +9,10 @@ import pytest
 
 from residency import cli
 from residency.errors import DataError, UsageError
+from residency.evaluate.details import rows_used
 from residency.evaluate.foreign import Foreign, read_foreign
 from residency.evaluate.results import read_results
-from residency.evaluate.scoring import rows_used, score
+from residency.evaluate.scoring import score
 from residency.evaluate.sources import is_ours, read_any
 from residency.evaluate.subgroups import largest_gap, subgroup_table, subgroups
 from residency.types import Box, Box3D, Point

@@ -12,7 +12,7 @@ from residency.codec_pixels import Qwen25VLCodec, ResizedCodec, codec_of, descri
 from residency.errors import CheckpointError, DataError, UsageError
 from residency.task import PAPER, Codec, Wording, task, text_of
 from residency.text import normalise, read_label, read_labels, words
-from residency.types import Answer, Box, Markup, Picture, Point, Sample
+from residency.types import Answer, Box, Box3D, Markup, Picture, Point, Sample
 
 QWEN, INTERN = Qwen2VLCodec(), InternVLCodec()
 PIXELS, LANDMARKS = Qwen25VLCodec(), ResizedCodec()
@@ -188,6 +188,9 @@ def cases() -> list[Sample]:
         sample("landmark", (point,), question="fovea"),
         sample("landmark", (point, replace(point, name="disc", x=0.0))),
         sample("landmark", (), question="fovea"),
+        sample("recipe_generation", "title: Tea\ningredients: tea, water\ninstructions: 1. Boil."),
+        sample("ingredients", ("rice", "salt")),
+        sample("ingredients", ()),
     ]
 
 
@@ -217,7 +220,7 @@ def test_asking_is_a_pure_function_with_several_wordings(s: Sample) -> None:
         asked = [module.ask(told, Wording(template=template)) for template in module.templates]
         assert asked == [module.ask(told, Wording(template=name)) for name in module.templates]
         assert all(asked) and "{" not in "".join(asked)
-    if s.task in {"caption", "report", "detection", "landmark", "classification"}:
+    if s.task in {"caption", "report", "detection", "landmark", "classification", "ingredients"}:
         assert len(set(asked)) == len(asked)
 
 
@@ -429,3 +432,132 @@ def test_normalising_keeps_what_carries_meaning() -> None:
     assert normalise(" Ｇrade  −1. ") == "grade −1"
     assert normalise("(B)") == "(b)"
     assert words("The left-lung, 左肺。") == ["the", "left", "lung", "左", "肺"]
+
+
+# --- every task on generated answers
+
+NAMES = {
+    "en": (
+        "a",
+        "left lung",
+        "St. Mary's",
+        "no finding at all",
+        "rice (brown)",
+        "T2-weighted",
+        "B",
+        "no",
+    ),
+    "zh": ("左肺", "右肺上叶", "正常", "结节 3 mm", "是", "否", "T2加权", "米饭"),
+}
+
+
+def generated(name: str, language: str, rng: np.random.Generator) -> Sample:
+    """A sample of a task with an answer drawn at random."""
+    words = [NAMES[language][i] for i in rng.permutation(8)]
+    text = " ".join(words) if language == "en" else "，".join(words)
+    some = tuple(words[: int(rng.integers(0, 5))])
+    options = tuple(words[: int(rng.integers(2, 6))])
+    low, high = rng.uniform(0, 0.49, 3) * 400, rng.uniform(0.5, 1, 3) * 400
+    ends = dict(zip(("x1", "y1", "z1", "x2", "y2", "z2"), (*low, *high), strict=True))
+    flat = {key: value for key, value in ends.items() if key[0] != "z"}
+    named = words[: int(rng.integers(1, 4))]
+    answer: Answer
+    match name:
+        case "classification":
+            answer = some if rng.random() < 0.5 else words[0]
+            return sample(name, answer, options=tuple(words), language=language)
+        case "mcq" | "choice" | "comparison" | "vqa":
+            fields = {"question": "Which one?", "options": options, "language": language}
+            return sample(name, options[-1], **fields)
+        case "detection":
+            answer = tuple(Box(name=word, **flat) for word in named)
+        case "detection3d":
+            whole = {key: float(round(value)) for key, value in ends.items()}
+            answer = tuple(
+                Box3D(name=word.replace("(", "").replace(")", ""), **whole) for word in named
+            )
+        case "landmark":
+            answer = tuple(Point(name=word, x=low[0], y=high[0]) for word in named)
+        case "ingredients":
+            return sample(name, some, options=tuple(words), language=language)
+        case _:
+            answer = text
+    return sample(name, answer, language=language)
+
+
+@pytest.mark.parametrize("name", [name for name in names("tasks") if name != "triplet"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_generated_answers_read_back(name: str, language: str) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        s = generated(name, language, rng)
+        if name == "comparison":
+            s = replace(s, images=s.images * 2)
+        for codec in (QWEN, INTERN, PIXELS, LANDMARKS):
+            back = read(said(s, codec), s, codec)
+            if name in ("detection", "landmark"):
+                assert isinstance(back, tuple) and isinstance(s.answer, tuple)
+                kind = type(s.answer[0])
+                assert [b.name for b in back] == [a.name for a in s.answer]  # type: ignore[union-attr]
+                apart = np.array([coordinates(b) for b in back]) - [
+                    coordinates(a) for a in s.answer
+                ]
+                bound = quantum(codec, SIZE, kind) / 2 + 1e-9
+                assert (np.abs(apart).reshape(len(back), -1, 2) <= bound).all()
+            else:
+                assert back == s.answer
+
+
+def coordinates(shape: object) -> list[float]:
+    """x, y, x, y of a box, x, y of a point."""
+    names = ("x1", "y1", "x2", "y2") if isinstance(shape, Box) else ("x", "y")
+    return [getattr(shape, name) for name in names]
+
+
+def test_two_images_are_compared() -> None:
+    s = sample("comparison", "Both show a cell; image 2 is darker.")
+    with pytest.raises(DataError, match="compares two images and has 1"):
+        task("comparison").ask(s, PAPER)
+    two = replace(s, images=s.images * 2)
+    assert "image 1 and image 2" in task("comparison").ask(two, PAPER)
+    closed = replace(
+        two, question="Which is worse?", options=("image 1", "image 2"), answer="image 2"
+    )
+    asked = task("comparison").ask(closed, PAPER)
+    assert asked == "Which is worse? Answer with one of: image 1, image 2."
+    assert read("Image 2 is worse.", closed) == "image 2" and read("both", closed) is None
+    with pytest.raises(DataError, match="a comparison has image 1, image 2"):
+        said(replace(closed, answer="neither"))
+
+
+def test_ingredients_are_read_as_they_are_listed() -> None:
+    s = sample("ingredients", ("rice", "salt"))
+    assert said(s) == "rice, salt"
+    assert read("1. Rice\n2. olive oil\n- salt and pepper.", s) == (
+        "Rice",
+        "olive oil",
+        "salt",
+        "pepper",
+    )
+    assert read("rice, rice", s) == ("rice",) and read("", s) is None and read("None.", s) == ()
+    assert read("米饭、鸡蛋和盐", replace(s, language="zh")) == ("米饭", "鸡蛋", "盐")
+    known = replace(
+        s, options=("mac and cheese", "rice", "salt"), answer=("mac and cheese", "rice")
+    )
+    assert (
+        said(known) == "mac and cheese, rice"
+        and read("RICE, mac and cheese", known) == known.answer
+    )
+    assert read("rice, unicorn", known) == ("rice", "unicorn")
+    with pytest.raises(DataError, match="does not read back"):
+        said(replace(s, answer=("mac and cheese",)))
+    with pytest.raises(DataError, match="a set of names"):
+        said(replace(s, answer="rice"))
+
+
+def test_every_default_metric_of_a_task_suits_it() -> None:
+    first = {name: task(name).metrics[0] for name in names("tasks")}
+    assert first["classification"] == first["vqa"] == first["mcq"] == "accuracy"
+    assert first["detection3d"] == "iou3d" and first["ingredients"] == "ingredient_recall"
+    assert {"mre_mm", "sdr_2mm", "landmarks_found"} < set(task("landmark").metrics)
+    assert {"closed_accuracy", "closed_accuracy@llava-med"} < set(task("vqa").metrics)

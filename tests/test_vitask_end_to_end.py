@@ -33,7 +33,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_results_have_the_schema_and_all_methods(finished: Path) -> None:
     content = json.loads((finished / "results.json").read_text())
-    keys = {"method", "variant", "view", "dataset", "task", "seed", "n", "n_unparsed", "metrics"}
+    keys = {"method", "variant", "view", "dataset", "task", "seed", "metrics"}
+    keys |= {"n", "n_unparsed", "n_length", "n_error"}
     assert all(set(row) == keys for row in content["rows"])
     seen = {(row["method"], row["view"]) for row in content["rows"]}
     assert seen == {

@@ -29,6 +29,9 @@ SUMMARY = {
 }
 
 
+SCORE_OPTIONS = ("metrics", "out", "map", "by", "labels", "task", "method", "seed")
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaint is a `UsageError`, like every other."""
 
@@ -124,6 +127,8 @@ def _parser() -> Parser:
     _parameters(one)
     one = command("score", _score)
     one.add_argument("file", nargs="?", metavar="FILE", help="JSON lines, or a JSON array")
+    for key in SCORE_OPTIONS:
+        one.add_argument(f"--{key}", action="append", default=[], metavar="X", help=f"as {key}=X")
     _parameters(one)
     one = command("compare", _compare)
     one.add_argument("first", nargs="?", metavar="A", help="a run folder or a predictions file")
@@ -228,7 +233,9 @@ def _score(options: argparse.Namespace) -> int:
         options.parser.print_help()
         print(f"\n{_doc(score)}\n\nparameters:\n{describe(score)}")
         return 0
-    score(options.file, **arguments(score, options.words, config=options.config, owner="score"))
+    given = {key: getattr(options, key) for key in SCORE_OPTIONS}
+    words = [*options.words, *(f"{key}={','.join(x)}" for key, x in given.items() if x)]
+    score(options.file, **arguments(score, words, config=options.config, owner="score"))
     return 0
 
 

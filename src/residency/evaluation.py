@@ -1,8 +1,15 @@
 """The command `evaluate`: any model on any data, with controls, in one folder."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
+from residency.catalog import suggest
+from residency.errors import UsageError
 from residency.evaluate.results import Row
+from residency.metric import metric
+
+if TYPE_CHECKING:
+    from residency.types import View
 
 
 def evaluate(
@@ -11,9 +18,12 @@ def evaluate(
     data: tuple[str, ...],
     out: str,
     split: str = "test",
-    view: Literal["plain", "exemplar", "both"] = "plain",
+    task: tuple[str, ...] = (),
+    view: tuple[str, ...] = ("plain",),
     mode: Literal["auto", "generate", "likelihood"] = "auto",
     controls: bool = False,
+    metrics: tuple[str, ...] = (),
+    shuffle_options: bool = False,
     seed: int = 0,
     limit: int | None = None,
     batch_size: int = 32,
@@ -25,32 +35,50 @@ def evaluate(
     """Answer, score with intervals, write `predictions.jsonl` and `summary.json` under `out`.
 
     `model` is nano, a run folder, a checkpoint, a Hugging Face folder or id, or an adapter folder.
-    `view=exemplar` needs a model that carries an expert. `controls` asks again about a blank image
-    and about another sample's image, and adds the majority answer and chance. A run that was
-    stopped goes on where it was; `mode=auto` scores every label of a closed set that the instruction
-    lists, else generates. A prompt of more than `max_tokens` fails, or has its images shrunk.
+    `task` keeps the samples of these tasks. `view` is one or more of plain, exemplar (needs a model that
+    carries an expert), proxy, blank, shuffled, and both for plain and exemplar. `controls` asks again
+    about a blank image and about another sample's image, with the rate of changed answers, and adds the
+    majority answer, chance, how often each option letter is said, and what the split shares with the
+    training split. `metrics` replace those that the tasks declare. A run that was stopped goes on where it
+    was; `mode=auto` scores every label of a closed set that the instruction lists, else generates.
+    `shuffle_options` asks options in a stored order of each sample's own. A prompt of more than
+    `max_tokens` fails, or has its images shrunk.
+
+    Raises:
+        UsageError: an unknown view, task, metric or parameter, or a split without images.
     """
     settings = {key: value for key, value in locals().items() if key != "model"}
     from residency.evaluate.steps import Controls, Evaluate
     from residency.model.huggingface import Limits
     from residency.recipe import Recipe, execute
     from residency.task import Wording
-    from residency.types import BLANK, EXEMPLAR, PLAIN, SHUFFLED
+    from residency.task import task as named_task
+    from residency.types import BLANK, SHUFFLED
 
-    shown = {"plain": (PLAIN,), "exemplar": (EXEMPLAR,), "both": (PLAIN, EXEMPLAR)}[view]
+    for name in task:
+        named_task(name)
+    for name in metrics:
+        metric(name)
+    shown = _views(view)
+    if controls:
+        shown = tuple(dict.fromkeys((*shown, BLANK, SHUFFLED)))
     asked = Evaluate(
         name="test",
         of="base",
         data=data,
         method="model",
-        views=(*shown, BLANK, SHUFFLED) if controls else shown,
+        views=shown,
         mode=mode,
         split=split,
         wording=Wording(template=template, list_options=list_options),
         batch_size=batch_size,
         limits=Limits(max_tokens=max_tokens, too_long=too_long),
+        tasks=task,
+        metrics=metrics,
+        shuffle_options=shuffle_options,
     )
-    steps = (asked, Controls(name="controls", data=data, split=split)) if controls else (asked,)
+    given_away = Controls(name="controls", data=data, split=split, tasks=task, metrics=metrics)
+    steps = (asked, given_away) if controls else (asked,)
     recipe = Recipe(
         name=f"evaluate {model}",
         base=model,
@@ -61,3 +89,16 @@ def evaluate(
         steps=steps,
     )
     return execute(recipe)
+
+
+def _views(names: Sequence[str]) -> tuple["View", ...]:
+    from residency.types import BLANK, EXEMPLAR, PLAIN, PROXY, SHUFFLED
+
+    known = {view.name: (view,) for view in (PLAIN, EXEMPLAR, PROXY, BLANK, SHUFFLED)}
+    known["both"] = (PLAIN, EXEMPLAR)
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"view={name}: no such view.{suggest(name, list(known))} Views: {', '.join(known)}."
+            )
+    return tuple(dict.fromkeys(view for name in names for view in known[name]))

@@ -67,6 +67,11 @@ class Ratio:
         return quotient(*(weights @ statistics).T)
 
 
+def mean(statistics: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The `value` of a metric that averages one statistic `[n, 1]`: its mean per row of `weights`."""
+    return (weights @ statistics)[:, 0] / weights.sum(1)
+
+
 def quotient(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """`above / below`, NaN where `below` is not positive."""
     return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=below > 0)

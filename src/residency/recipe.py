@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from residency.errors import UsageError
-from residency.evaluate.results import Row, mean_rows, read_results, table, write_summary
+from residency.evaluate.results import (
+    Row,
+    mean_rows,
+    read_details,
+    read_results,
+    table,
+    write_summary,
+)
 from residency.evaluate.store import FILE, write_whole
 from residency.provenance import versions
 from residency.step import BASE, Step, Workspace
@@ -156,17 +163,20 @@ def _follow(recipe: Recipe, workspace: Workspace, identities: Mapping[str, str])
 def _collect(recipe: Recipe, workspace: Workspace, identities: Mapping[str, str]) -> list[Row]:
     """Gather the rows of all steps into `results.json`; note the last model in `run.json`."""
     rows: list[Row] = []
+    details: list[Any] = []
     model = None
     for step in recipe.steps:
         folder = workspace.folder(step.name)
         if (folder / "summary.json").is_file():
             rows += read_results(folder / "summary.json")
+            details += [{"step": step.name, **one} for one in read_details(folder / "summary.json")]
         if (folder / "model" / "residency.json").is_file():
             model = f"{step.name}/model"
     rows += mean_rows(rows)
     path = workspace.out / "results.json"
     if rows:
-        write_summary(path, rows, command=recipe.command(), versions=versions())
+        more = {"details": details}
+        write_summary(path, rows, command=recipe.command(), versions=versions(), more=more)
     _note(workspace.out, recipe, identities, model)
     if rows:
         print(f"\n{table(rows)}\nResults: {path}")

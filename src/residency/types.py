@@ -250,7 +250,9 @@ class Prediction:
 
     `answer` is None when the text could not be parsed; `scores` holds the summed log-likelihood of
     every option where likelihood scoring was used; `facts` are JSON values that metrics need of the
-    sample (`residency.metric.facts`).
+    sample (`residency.metric.facts`). `prompt` is a hash of the instruction as it was put, `images`
+    one of each image that was shown. `finish` is "error" where a server refused the sample: `text`
+    is then empty, and `facts["error"]` says why.
     """
 
     sample: str
@@ -261,6 +263,8 @@ class Prediction:
     answer: Answer | None
     reference: Answer
     unit: str
-    finish: Literal["stop", "length", "scored"] = "stop"
+    finish: Literal["stop", "length", "scored", "error"] = "stop"
     scores: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    prompt: str = ""
+    images: tuple[str, ...] = ()

@@ -1,12 +1,20 @@
 """Questions about images, as the published sets of visual question answering share them.
 
-A closed question gets options: yes and no (in Chinese the pair that the answer belongs to), or the
-closed answers of the set that the question itself names ("Which is bigger, lung or heart?"). Where
-it names fewer than two the question is asked without options, and `attributes["answer_type"]` still
-says CLOSED.
+A closed question gets options by a rule that looks at the question and at training answers, never at which
+answer is right, so that test options give nothing away. In this order:
+
+1. the alternatives that the question names ("Which is bigger, lung or heart?", "肺还是心脏"), each spelled
+   as the longest training answer that fits there;
+2. yes and no where it opens as such a question does ("Is ...", "...吗"); the wording of the pair (是 / 否,
+   有 / 没有) is that of the annotation, which does not tell which of the two is right;
+3. otherwise the training answers to closed questions of its type, where there are at least two.
+
+Where the rule finds none, or finds options without the annotated answer, the question is asked without
+options and counted; `attributes["answer_type"]` still says CLOSED.
 """
 
 import functools
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -31,11 +39,29 @@ PAIRS: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("正常", "不正常"),
     ),
 }
-Vocabulary = Mapping[str, Sequence[str]]  # closed answers that are in no pair, by language
+_ASKS = {
+    "en": re.compile(
+        r"^(?:is|are|was|were|do|does|did|can|could|has|have|had|will|would|should|may|might)\b",
+        re.I,
+    ),
+    "zh": re.compile("吗|是否|有没有|是不是|能否|可否"),
+}
+_OR = {"en": re.compile(r",?\s+or\s+(?:an?\s+|the\s+)?", re.I), "zh": re.compile("还是|或者|或")}
+_ENDS = re.compile(r"[?？.。,，;；:：]")
+
+
+class Taught(NamedTuple):
+    """Answers to the closed questions of a training split: by language, and by language and type."""
+
+    answers: Mapping[str, tuple[str, ...]]
+    of_kind: Mapping[tuple[str, str], tuple[str, ...]]
 
 
 class Question(NamedTuple):
-    """One row: `image` is relative to the root of the images, `answer_type` is OPEN or CLOSED."""
+    """One row: `image` is relative to the root of the images, `answer_type` is OPEN or CLOSED.
+
+    `kind` is the set's own type of question ("POS", "Modality"), '' where it has none.
+    """
 
     key: str
     image: str
@@ -46,6 +72,7 @@ class Question(NamedTuple):
     modality: str = ""
     group: str = ""
     facts: tuple[tuple[str, str], ...] = ()
+    kind: str = ""
 
 
 def lacks(row: Question) -> str:
@@ -53,31 +80,43 @@ def lacks(row: Question) -> str:
     return " or ".join(n for n in ("image", "question", "answer") if not getattr(row, n))
 
 
-def closed_vocabulary(rows: Iterable[Question]) -> dict[str, tuple[str, ...]]:
-    """The closed answers, by language, that do not belong to a pair such as yes and no."""
-    found: dict[str, set[str]] = {}
-    for row in rows:
-        if row.answer_type == "CLOSED" and row.answer and not _pair(row):
-            found.setdefault(row.language, set()).add(row.answer)
-    return {language: tuple(sorted(answers)) for language, answers in found.items()}
+def taught(train: Iterable[Question]) -> Taught:
+    """The answers that the closed questions of a training split have, in the first spelling of each."""
+    answers: dict[str, dict[str, str]] = {}
+    of_kind: dict[tuple[str, str], dict[str, str]] = {}
+    for row in train:
+        if row.answer_type == "CLOSED" and row.answer:
+            spelled = normalise(row.answer)
+            answers.setdefault(row.language, {}).setdefault(spelled, row.answer)
+            if row.kind:
+                of_kind.setdefault((row.language, row.kind), {}).setdefault(spelled, row.answer)
+    return Taught(
+        {language: tuple(sorted(known.values())) for language, known in answers.items()},
+        {key: tuple(sorted(known.values())) for key, known in of_kind.items()},
+    )
 
 
-def closed_options(row: Question, vocabulary: Vocabulary) -> tuple[str, ...]:
-    """The options of a closed question, () where it has none (module docstring)."""
+def ruled_options(row: Question, known: Taught) -> tuple[str, ...]:
+    """The options that the rule gives a closed question (module docstring), () where it gives none."""
+    if named := _named(row.question, row.language, known.answers.get(row.language, ())):
+        return named
+    if _ASKS[row.language].search(row.question):
+        return _pair(row) or PAIRS[row.language][0]
+    same = known.of_kind.get((row.language, row.kind), ())
+    return same if len(same) > 1 else ()
+
+
+def closed_options(row: Question, known: Taught) -> tuple[str, ...]:
+    """`ruled_options` where the annotated answer is among them, else (); always () for open questions."""
     if row.answer_type != "CLOSED":
         return ()
-    if pair := _pair(row):
-        return pair
-    options = _named(row.question, tuple(vocabulary.get(row.language, ())))
-    stated = normalise(row.answer)
-    return options if len(options) > 1 and stated in map(normalise, options) else ()
+    options = ruled_options(row, known)
+    return options if normalise(row.answer) in map(normalise, options) else ()
 
 
-def question_sample(
-    name: str, root: Path, vocabulary: Vocabulary, split: str, row: Question
-) -> Sample:
+def question_sample(name: str, root: Path, known: Taught, split: str, row: Question) -> Sample:
     """The sample of a row; an answer with options takes the spelling of its option."""
-    options = closed_options(row, vocabulary)
+    options = closed_options(row, known)
     stated = normalise(row.answer)
     answer = next((option for option in options if normalise(option) == stated), row.answer)
     return Sample(
@@ -95,15 +134,18 @@ def question_sample(
     )
 
 
-def count_without_options(
-    rows: Iterable[Question], vocabulary: Vocabulary, defects: Defects
-) -> None:
-    """Count the closed questions that are asked without options."""
+def count_without_options(rows: Iterable[Question], known: Taught, defects: Defects) -> None:
+    """Count the closed questions that are asked without options, by reason."""
     asked = Counter(
         row._replace(key="", image="", facts=()) for row in rows if row.answer_type == "CLOSED"
     )
-    open_ones = sum(n for row, n in asked.items() if not closed_options(row, vocabulary))
-    defects.add("Closed questions that name no options (asked as open)", open_ones)
+    bare = {row: n for row, n in asked.items() if not closed_options(row, known)}
+    none = sum(n for row, n in bare.items() if not ruled_options(row, known))
+    defects.add("Closed questions for which the rule has no options (asked as open)", none)
+    outside = sum(bare.values()) - none
+    defects.add(
+        "Closed questions whose answer is outside the options of the rule (asked as open)", outside
+    )
 
 
 def image_of(row: Question) -> tuple[str, ...]:
@@ -112,9 +154,35 @@ def image_of(row: Question) -> tuple[str, ...]:
 
 
 @functools.lru_cache(maxsize=100_000)  # sets ask the same questions about thousands of images
-def _named(question: str, answers: tuple[str, ...]) -> tuple[str, ...]:
-    """The answers that a question names, in its order."""
-    return tuple(dict.fromkeys(answer for answer, _, _ in mentioned(question, answers)))
+def _named(question: str, language: Language, answers: tuple[str, ...]) -> tuple[str, ...]:
+    """The alternatives around the last "or" of a question, in its order; () where it has none.
+
+    Beside it stand training answers, or else (in English) the next word; before the last comma only
+    training answers count.
+    """
+    joints = list(_OR[language].finditer(question))
+    if not joints:
+        return ()
+    *earlier, left = question[: joints[-1].start()].split(",")
+    right = _ENDS.split(question[joints[-1].end() :])[0]
+    words = language == "en"
+    found = [_beside(part, answers, at_end=True) for part in earlier]
+    found.append(_beside(left, answers, at_end=True) or (left.split() or [""])[-1] * words)
+    found.append(_beside(right, answers, at_end=False) or (right.split() or [""])[0] * words)
+    options = tuple(dict.fromkeys(option for option in found if option))
+    return options if len(options) > 1 else ()
+
+
+def _beside(part: str, answers: Sequence[str], *, at_end: bool) -> str:
+    """The longest of the answers that a part of a question ends or begins with, '' for none."""
+    norm = normalise(part)
+    fitting = [
+        (start if at_end else -end, answer)
+        for answer in answers
+        for _, start, end in mentioned(norm, [answer])
+        if (end == len(norm) if at_end else start == 0)
+    ]
+    return min(fitting)[1] if fitting else ""
 
 
 def _pair(row: Question) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from residency.data.identity import stand_in
 from residency.data.published import Defects, Published, assemble, one_of
-from residency.data.questions import Question, lacks, question_sample
+from residency.data.questions import Question, lacks, question_sample, taught
 from residency.data.records import line, read_table
 from residency.data.splits import SPLITS, SYNONYMS, assign
 from residency.dataset import Dataset
@@ -94,7 +94,7 @@ def _sample(images: Path, split: str, row: Question) -> Sample:
     """The sample of a row; a study is looked into when its sample is indexed, not before."""
     if not row.image.endswith(".jpg"):
         row = row._replace(image=_first(images, row.image))
-    return question_sample(ABOUT.name, images, {}, split, row)
+    return question_sample(ABOUT.name, images, taught(()), split, row)
 
 
 @functools.lru_cache(maxsize=10_000)  # a study has several questions

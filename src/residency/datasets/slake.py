@@ -22,11 +22,11 @@ from pathlib import Path
 from residency.data.published import Defects, Published, assemble, holds
 from residency.data.questions import (
     Question,
-    closed_vocabulary,
     count_without_options,
     image_of,
     lacks,
     question_sample,
+    taught,
 )
 from residency.data.records import Record, line, plain, read_records
 from residency.dataset import Dataset
@@ -64,13 +64,13 @@ def load(where: str) -> Dataset:
     if not files:
         raise DataError(f"{root} has none of {', '.join(FILES.values())}. Give SLAKE's folder.")
     rows = {split: list(_questions(read_records(path, defects))) for split, path in files.items()}
-    vocabulary = closed_vocabulary(chain.from_iterable(rows.values()))
-    count_without_options(chain.from_iterable(rows.values()), vocabulary, defects)
+    known = taught(rows.get("train", ()))
+    count_without_options(chain.from_iterable(rows.values()), known, defects)
     _crossing(rows, defects)
     return assemble(
         ABOUT,
         rows,
-        functools.partial(question_sample, ABOUT.name, root / "imgs", vocabulary),
+        functools.partial(question_sample, ABOUT.name, root / "imgs", known),
         files=files.values(),
         defects=defects,
         images=(root / "imgs", image_of),
@@ -95,6 +95,7 @@ def _questions(records: list[Record]) -> Iterator[Question]:
                 ("base_type", plain(record.get("base_type"))),
                 ("location", plain(record.get("location"))),
             ),
+            kind=plain(record.get("content_type")),
         )
 
 

@@ -22,11 +22,11 @@ from pathlib import Path
 from residency.data.published import Defects, Published, assemble, holds
 from residency.data.questions import (
     Question,
-    closed_vocabulary,
     count_without_options,
     image_of,
     lacks,
     question_sample,
+    taught,
 )
 from residency.data.records import Record, line, plain, read_records
 from residency.dataset import Dataset
@@ -62,8 +62,8 @@ def load(where: str) -> Dataset:
     rows: dict[str, list[Question]] = {"train": [], "test": []}
     for split, row in _questions(read_records(root / TABLE, defects), defects):
         rows[split].append(row)
-    vocabulary = closed_vocabulary(chain.from_iterable(rows.values()))
-    count_without_options(chain.from_iterable(rows.values()), vocabulary, defects)
+    known = taught(rows["train"])
+    count_without_options(chain.from_iterable(rows.values()), known, defects)
     _leak(rows, defects)
     asked = {row.image for some in rows.values() for row in some}
     there = {path.name for path in (root / IMAGES).glob("*.jpg")}
@@ -71,7 +71,7 @@ def load(where: str) -> Dataset:
     return assemble(
         ABOUT,
         rows,
-        functools.partial(question_sample, ABOUT.name, root / IMAGES, vocabulary),
+        functools.partial(question_sample, ABOUT.name, root / IMAGES, known),
         files=[root / TABLE],
         defects=defects,
         images=(root / IMAGES, image_of),
@@ -101,6 +101,7 @@ def _questions(records: list[Record], defects: Defects) -> Iterator[tuple[str, Q
                     ("question_type", plain(record.get("question_type"))),
                     ("organ", ORGANS.get(plain(record.get("image_organ")), "")),
                 ),
+                kind=plain(record.get("question_type")),
             ),
         )
     unasked = sum(record.get("question_rephrase") in ("NULL", None) for record in records)

@@ -1,15 +1,21 @@
 """Controls: does the model look at the image, and does it beat an answer that never looks?"""
 
+import string
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from residency.errors import UsageError
 from residency.evaluate.results import Estimate, Row
+from residency.evaluate.statistics import interval
 from residency.evaluate.store import encode_answer, unit_hash
-from residency.metric import facts
+from residency.metric import facts, mean
+from residency.text import normalise
 from residency.types import Answer, Prediction, Sample
+
+FLIPS = "answer_flip_rate"
 
 
 def shuffled_partners(samples: Sequence[Sample], *, seed: int) -> list[Sample]:
@@ -148,3 +154,52 @@ def chance_row(samples: Sequence[Sample], labels: Sequence[str] = (), *, seed: i
         n_unparsed=0,
         metrics={"accuracy": Estimate(estimate=value, low=value, high=value)},
     )
+
+
+def flip_rate(
+    own: Sequence[Prediction], other: Sequence[Prediction], *, seed: int
+) -> Estimate | None:
+    """The share of samples answered otherwise once the image is another or none, with its interval.
+
+    Answers are compared as they were understood (text after `normalise`), right or wrong; two that could
+    not be understood are the same. Near 0 the model does not look. None where no sample is in both.
+    """
+    before = {p.sample: p for p in own}
+    pairs = [(before[p.sample], p) for p in other if p.sample in before]
+    if not pairs:
+        return None
+    flipped = np.array([[float(_said(one) != _said(two))] for one, two in pairs])
+    found = interval(mean, flipped, [p.unit for p, _ in pairs], seed=seed)
+    return Estimate(**found._asdict())
+
+
+def _said(prediction: Prediction) -> object:
+    answer = prediction.answer
+    return normalise(answer) if isinstance(answer, str) else answer
+
+
+def option_positions(predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """How often each letter was said and was right: a model that likes a letter shows it here.
+
+    `letters` maps A, B, ... to [said, right answers]; `unparsed` counts answers that name no option.
+    Empty where the samples were not asked with options of their own that differ in order or content.
+    """
+    rows = [(p, list(p.facts.get("options") or ())) for p in predictions]
+    asked = {tuple(options) for _, options in rows}
+    if len(asked) < 2 or not all(2 <= len(options) <= 26 for options in asked):
+        return {}
+    said, right, unparsed = Counter[str](), Counter[str](), 0
+    for p, options in rows:
+        place = {
+            normalise(option): letter for option, letter in zip(options, _LETTERS, strict=False)
+        }
+        chosen = place.get(normalise(p.answer)) if isinstance(p.answer, str) else None
+        said.update([chosen] if chosen else [])
+        unparsed += chosen is None
+        true = place.get(normalise(p.reference)) if isinstance(p.reference, str) else None
+        right.update([true] if true else [])
+    letters = _LETTERS[: max(map(len, asked))]
+    return {"letters": {one: [said[one], right[one]] for one in letters}, "unparsed": unparsed}
+
+
+_LETTERS = string.ascii_uppercase

@@ -1,5 +1,7 @@
 """Ask a model about every sample of a split, and keep what it said as lines that survive a kill."""
 
+import hashlib
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,6 +15,7 @@ from residency.data.mixture import stratified
 from residency.dataset import Dataset
 from residency.errors import DataError, UsageError
 from residency.evaluate.controls import fixed, shuffled_partners
+from residency.evaluate.fingerprints import Hashes
 from residency.evaluate.store import FILE, FORMAT, PredictionLog
 from residency.task import Codec, Wording, task, text_of
 from residency.types import (
@@ -27,6 +30,7 @@ from residency.types import (
 )
 
 Mode = Literal["generate", "likelihood"]
+Finish = Literal["stop", "length", "error"]
 Progress = Callable[[int, int], None]  # called with samples done and samples in all
 
 
@@ -38,8 +42,8 @@ class Answerer(Protocol):
 
     def generate(
         self, readings: Sequence[Reading], view: View, *, max_tokens: int
-    ) -> list[tuple[str, Literal["stop", "length"]]]:
-        """The response to each reading, and whether it ended by itself."""
+    ) -> Sequence[tuple[str, Finish]]:
+        """The response to each reading and how it ended; with `error`, why there is none."""
         ...
 
     def score(
@@ -73,12 +77,12 @@ def predict(
     shuffled view.
 
     Raises:
-        UsageError: the file belongs to another identity, the view needs a negative image, or
-            likelihood is asked for a sample without a closed set of single answers.
+        UsageError: the file belongs to another identity, the view needs a negative image, no sample
+            has an image, or likelihood is asked for a sample without a closed set of single answers.
     """
     samples = select(dataset, split, limit=limit, seed=seed)
     _check(samples, view=view, mode=mode, batch_size=batch_size, dataset=dataset)
-    asker = _Asker(answerer, dataset.labels, view, mode, wording, max_tokens)
+    asker = _Asker(answerer, dataset.labels, view, mode, wording, max_tokens, Hashes())
     identity = {
         "format": FORMAT,
         "model": model,
@@ -113,11 +117,12 @@ def predict(
 
 
 def counts(predictions: Sequence[Prediction]) -> dict[str, int]:
-    """How many predictions there are, could not be understood, and were cut off at max_tokens."""
+    """How many predictions there are, could not be understood, were cut off, and were refused."""
     return {
         "n": len(predictions),
         "n_unparsed": sum(p.answer is None for p in predictions),
         "n_length": sum(p.finish == "length" for p in predictions),
+        "n_error": sum(p.finish == "error" for p in predictions),
     }
 
 
@@ -151,6 +156,19 @@ def reading(
     return Reading(sample=sample, conversation=conversation, shuffled=shuffled)
 
 
+def prompt_hash(conversation: Conversation) -> str:
+    """16 hex digits of SHA-256 over the turns that are not learned, images as their places."""
+    asked = [
+        [
+            turn.role,
+            *(part if isinstance(part, str) else f"<image {part.index}>" for part in turn.parts),
+        ]
+        for turn in conversation
+        if not turn.learn
+    ]
+    return hashlib.sha256(json.dumps(asked, ensure_ascii=False).encode()).hexdigest()[:16]
+
+
 def _check(
     samples: Sequence[Sample], *, view: View, mode: Mode, batch_size: int, dataset: Dataset
 ) -> None:
@@ -160,6 +178,11 @@ def _check(
         raise UsageError(
             f"View {view.name!r} shows a negative image and is for training. "
             "Evaluate under own, blank or shuffled."
+        )
+    if not any(sample.images or sample.volume for sample in samples):
+        raise UsageError(
+            f"No sample of {dataset.name!r} has an image, so this would measure a model that sees "
+            "nothing. Check where the data set looks for its images."
         )
     ids: set[str] = set()
     for sample in samples:
@@ -195,6 +218,7 @@ class _Asker:
     mode: Mode
     wording: Wording
     max_tokens: int
+    hashes: Hashes
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -210,14 +234,33 @@ class _Asker:
         """One prediction per reading, in order."""
         if self.mode == "likelihood":
             found = dict(self._score(readings))
-            return [found[i] for i in range(len(readings))]
-        said = self.answerer.generate(readings, self.view, max_tokens=self.max_tokens)
-        predictions = []
-        for asked, (text, finish) in zip(readings, said, strict=True):
-            answer = task(asked.sample.task).read(text, asked.sample, self.answerer.codec)
-            prediction = fixed(asked.sample, answer, view=self.view.name)
-            predictions.append(replace(prediction, text=text, finish=finish))
-        return predictions
+            answers = [found[i] for i in range(len(readings))]
+        else:
+            said = self.answerer.generate(readings, self.view, max_tokens=self.max_tokens)
+            answers = [self._read(*pair) for pair in zip(readings, said, strict=True)]
+        return [
+            replace(answer, prompt=prompt_hash(asked.conversation), images=self._shown(asked))
+            for asked, answer in zip(readings, answers, strict=True)
+        ]
+
+    def _read(self, asked: Reading, said: tuple[str, Finish]) -> Prediction:
+        """What was said as an answer; thoughts before it are kept apart and read by nobody."""
+        text, finish = said
+        if finish == "error":
+            refused = fixed(asked.sample, None, view=self.view.name)
+            return replace(refused, finish=finish, facts={**refused.facts, "error": text})
+        thought, marked, after = text.rpartition("</think>")
+        spoken = after.strip() if marked else text
+        answer = task(asked.sample.task).read(spoken, asked.sample, self.answerer.codec)
+        made = fixed(asked.sample, answer, view=self.view.name)
+        facts = {**made.facts, "thought": thought + marked} if marked else made.facts
+        return replace(made, text=spoken, finish=finish, facts=facts)
+
+    def _shown(self, asked: Reading) -> tuple[str, ...]:
+        """Hashes of the images that the view showed; of a blank one only that it was blank."""
+        shuffled = self.view.image == "shuffled" and asked.shuffled is not None
+        shown = asked.shuffled.images if shuffled else asked.sample.images  # type: ignore[union-attr]
+        return tuple("blank" if self.view.image == "blank" else self.hashes(p) for p in shown)
 
     def _score(self, readings: Sequence[Reading]) -> Iterator[tuple[int, Prediction]]:
         """Score readings that share their written options together; yields (place, prediction)."""

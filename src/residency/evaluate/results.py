@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from residency.errors import DataError
@@ -40,7 +41,9 @@ class ClassScore:
 class Row:
     """One method under one view on one data set and task; `classes` is the per-class table.
 
-    `view` is None for what reads no view: the expert, the majority class, chance.
+    `view` is None for what reads no view: the expert, the majority class, chance. Of the `n` answers
+    `n_unparsed` could not be understood, `n_length` were cut off at the limit of tokens (understood or
+    not), and `n_error` were refused by a server, which makes them unparsed as well.
     """
 
     method: str
@@ -51,6 +54,8 @@ class Row:
     seed: int
     n: int
     n_unparsed: int
+    n_length: int = 0
+    n_error: int = 0
     metrics: Mapping[str, Estimate]
     classes: tuple[ClassScore, ...] = ()
 
@@ -61,7 +66,8 @@ class Row:
         return plain | {"metrics": {name: _finite(value) for name, value in metrics.items()}}
 
 
-_COLUMNS = ("method", "variant", "view", "dataset", "task", "seed", "n", "n_unparsed")
+_COUNTS = ("n", "n_unparsed", "n_length", "n_error")
+_COLUMNS = ("method", "variant", "view", "dataset", "task", "seed", *_COUNTS)
 
 
 def mean_rows(rows: Sequence[Row]) -> list[Row]:
@@ -98,17 +104,21 @@ def _mean(rows: Sequence[Row]) -> Row:
     return replace(
         rows[0],
         dataset=MEAN,
-        n=sum(row.n for row in rows),
-        n_unparsed=sum(row.n_unparsed for row in rows),
         metrics=metrics,
         classes=(),
+        **{name: sum(getattr(row, name) for row in rows) for name in _COUNTS},
     )
 
 
 def write_summary(
-    path: Path, rows: Sequence[Row], *, command: str, versions: Mapping[str, str]
+    path: Path,
+    rows: Sequence[Row],
+    *,
+    command: str,
+    versions: Mapping[str, str],
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Write `summary.json` or `results.json`, whole or not at all."""
+    """Write `summary.json` or `results.json`, whole or not at all; `more` are further entries."""
     classes = [
         {name: getattr(row, name) for name in _COLUMNS[:6]} | asdict(line)
         for row in rows
@@ -120,6 +130,7 @@ def write_summary(
         "versions": dict(versions),
         "rows": [row.as_json() for row in rows],
         "classes": classes,
+        **more,
     }
     write_whole(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
@@ -143,6 +154,12 @@ def read_results(path: Path) -> list[Row]:
         raise DataError(f"{path} is not a results file ({error}). Run the recipe again.") from error
 
 
+def read_details(path: Path) -> list[dict[str, Any]]:
+    """The `details` of a results file that `read_results` accepts (`evaluate.details`); [] for none."""
+    found: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")).get("details", [])
+    return found
+
+
 def _row(line: dict[str, Any], tables: Mapping[tuple[Any, ...], list[ClassScore]]) -> Row:
     metrics = {
         name: Estimate(**{k: math.nan if v is None else v for k, v in value.items()})
@@ -156,7 +173,7 @@ def _finite(value: Mapping[str, float]) -> dict[str, float | None]:
     return {name: number if math.isfinite(number) else None for name, number in value.items()}
 
 
-_NATIVE = ("cider", "radial_error", "mre")  # metrics that are no fraction: points, millimetres
+_NATIVE = ("cider", "radial_error", "mre", "nll", "response_words")  # no fractions: own units
 
 
 def is_fraction(metric: str) -> bool:
@@ -207,7 +224,12 @@ def _table(rows: Sequence[Row]) -> str:
         "seed": [str(row.seed) for row in rows],
         "n": [str(row.n) for row in rows],
         "unparsed": [str(row.n_unparsed) for row in rows],
+        "cut off": [str(row.n_length) for row in rows],
+        "errors": [str(row.n_error) for row in rows],
     }
+    for rare in ("cut off", "errors"):
+        if set(columns[rare]) == {"0"}:
+            del columns[rare]
     for optional in ("data set", "seed"):
         if len(set(columns[optional])) < 2:
             del columns[optional]

@@ -74,6 +74,8 @@ def score(
         seed=seed,
         n=len(predictions),
         n_unparsed=sum(p.answer is None for p in predictions),
+        n_length=sum(p.finish == "length" for p in predictions),
+        n_error=sum(p.finish == "error" for p in predictions),
         metrics=metrics,
         classes=class_scores(predictions, dataset.labels),
     )

@@ -10,7 +10,7 @@ import numpy as np
 from residency.evaluate.predict import predict, select
 from residency.evaluate.statistics import interval, paired_interval
 from residency.evaluate.store import unit_hash, write_whole
-from residency.metric import metric
+from residency.metric import mean, metric
 from residency.model import nano, store
 from residency.model.answerer import Speaker
 from residency.step import Workspace
@@ -99,19 +99,14 @@ def skill_rows(
         chosen = [i for i, sample in enumerate(samples) if sample.attributes["skill"] == skill]
         units = [unit_hash(samples[i]) for i in chosen]
         row: dict[str, Any] = {"skill": skill, "n": len(chosen)}
-        row["accuracy"] = interval(_mean, right["plain"][chosen, None], units, seed=seed)
+        row["accuracy"] = interval(mean, right["plain"][chosen, None], units, seed=seed)
         row["chance"] = float(np.mean([float(samples[i].attributes["chance"]) for i in chosen]))
         if "blank" in right:
             plain, blank = right["plain"][chosen, None], right["blank"][chosen, None]
-            row["blank"] = interval(_mean, blank, units, seed=seed)
-            row["gain"] = paired_interval(_mean, plain, blank, units, seed=seed)
+            row["blank"] = interval(mean, blank, units, seed=seed)
+            row["gain"] = paired_interval(mean, plain, blank, units, seed=seed)
         rows.append(row)
     return rows
-
-
-def _mean(statistics: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    share: np.ndarray = (weights @ statistics)[:, 0] / weights.sum(1)
-    return share
 
 
 def _percent(values: Sequence[float]) -> str:

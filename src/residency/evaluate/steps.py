@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -12,15 +13,16 @@ import torch
 from residency.data.mixture import Mixture
 from residency.dataset import Dataset
 from residency.errors import DataError
+from residency.evaluate.chosen import Method, of_tasks, with_shuffled_options
 from residency.evaluate.controls import chance_row, majority
 from residency.evaluate.experts import answers
+from residency.evaluate.overlap import overlap
 from residency.evaluate.predict import Mode as Asked
-from residency.evaluate.predict import counts, predict, select
+from residency.evaluate.predict import predict, select
 from residency.evaluate.progress import watched
 from residency.evaluate.ranking import Ranking, figure, ranking, summary
 from residency.evaluate.report import choose, write_page
 from residency.evaluate.results import Row, mean_rows, read_results, write_summary
-from residency.evaluate.score import score, separate
 from residency.evaluate.store import FILE, decode, encode, read_predictions, write_whole
 from residency.model import store
 from residency.model.answerer import Speaker
@@ -58,6 +60,9 @@ class Evaluate:
     batch_size: int = 32
     max_tokens: int = 64  # of a response; one that names every label may have as many as it takes
     limits: Limits = Limits()  # noqa: RUF009 - frozen; of a prompt, which cannot be dropped
+    tasks: tuple[str, ...] = ()  # samples of these alone; () for all
+    metrics: tuple[str, ...] = ()  # () for those that each task declares
+    shuffle_options: bool = False  # ask the options in an order drawn from seed and sample
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -71,7 +76,7 @@ class Evaluate:
     def plan(self, workspace: Workspace) -> list[str]:
         """Samples, views and how answers are got."""
         lines = []
-        for dataset in workspace.datasets(self.data):
+        for dataset in self._datasets(workspace):
             n = len(select(dataset, self.split, limit=workspace.limit, seed=workspace.seed))
             views = ", ".join(view.name for view in self.views)
             mode = _mode(dataset, self.mode, self.wording)
@@ -87,10 +92,14 @@ class Evaluate:
             plugged = workspace.expert(self.expert)
             backbone.attach(Expert.load(plugged), exemplar=self.exemplar, seed=workspace.seed)
             model += f"+{self.expert}:{store.identity(str(plugged))}"
-        rows, cut = [], 0
-        for dataset in workspace.datasets(self.data):
+        by = Method(
+            method=self.method, variant=self.variant, seed=workspace.seed, metrics=self.metrics
+        )
+        scored: list[tuple[Row, dict[str, Any]]] = []
+        for dataset in self._datasets(workspace):
             samples = select(dataset, self.split, limit=workspace.limit, seed=workspace.seed)
             longest = max(self.max_tokens, label_tokens(backbone, dataset, samples, self.wording))
+            own: list[Prediction] = []
             for view in self.views:
                 with watched(f"{dataset.name} {view.name}") as progress:
                     predictions = predict(
@@ -108,11 +117,15 @@ class Evaluate:
                         max_tokens=longest,
                         progress=progress,
                     )
-                rows += _rows(predictions, dataset, self.method, self.variant, workspace.seed)
-                cut += counts(predictions)["n_length"]
-        if cut:
-            print(f"  {cut} answers were cut off at the limit of tokens", flush=True)
-        return write_rows(workspace, self.name, rows) | {"n_length": cut}
+                scored += by.rows(predictions, dataset, () if view.image == "own" else own)
+                own = own or (predictions if view.image == "own" else [])
+        return write_scored(workspace, self.name, scored)
+
+    def _datasets(self, workspace: Workspace) -> list[Dataset]:
+        chosen = [of_tasks(d, self.tasks, self.split) for d in workspace.datasets(self.data)]
+        if not self.shuffle_options:
+            return chosen
+        return [with_shuffled_options(d, self.split, workspace.seed) for d in chosen]
 
 
 def label_tokens(
@@ -152,22 +165,33 @@ def _mode(dataset: Dataset, mode: Mode, wording: Wording) -> Asked:
     return "generate" if mode == "generate" else "likelihood"
 
 
-def _rows(
-    predictions: Sequence[Prediction], dataset: Dataset, method: str, variant: str, seed: int
-) -> list[Row]:
-    return [
-        score(
-            group, dataset, task(group[0].task).metrics, method=method, variant=variant, seed=seed
-        )
-        for group in separate(predictions)
-    ]
-
-
 def write_rows(workspace: Workspace, step: str, rows: Sequence[Row]) -> dict[str, Any]:
-    """Write the `summary.json` of a step; returns counts for its `done.json`."""
-    path = workspace.folder(step) / SUMMARY
-    write_summary(path, rows, command=workspace.command, versions=versions())
-    return {"n_unparsed": sum(row.n_unparsed for row in rows), "rows": len(rows)}
+    """`write_scored` for rows that have no details."""
+    return write_scored(workspace, step, [(row, {}) for row in rows])
+
+
+def write_scored(
+    workspace: Workspace,
+    step: str,
+    scored: Sequence[tuple[Row, Mapping[str, Any]]],
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Write the `summary.json` of a step and say what it counted; returns counts for its `done.json`."""
+    rows, details = [row for row, _ in scored], [entry for _, entry in scored if entry]
+    write_summary(
+        workspace.folder(step) / SUMMARY,
+        rows,
+        command=workspace.command,
+        versions=versions(),
+        more={"details": details, **more},
+    )
+    cut, refused = (sum(getattr(row, name) for row in rows) for name in ("n_length", "n_error"))
+    if cut:
+        print(f"  {cut} answers were cut off at the limit of tokens", flush=True)
+    if refused:
+        print(f"  {refused} samples were refused by the server and count as wrong", flush=True)
+    unparsed = sum(row.n_unparsed for row in rows)
+    return {"n_unparsed": unparsed, "n_length": cut, "n_error": refused, "rows": len(rows)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,32 +223,48 @@ class EvaluateExpert:
         """Answer and score; with `controls` also what needs no image."""
 
         expert = Expert.load(workspace.expert(self.of))
-        rows = []
+        by = Method(method=self.method, variant=self.variant, seed=workspace.seed)
+        scored: list[tuple[Row, dict[str, Any]]] = []
         for dataset in workspace.datasets(self.data):
             samples = select(dataset, self.split, limit=workspace.limit, seed=workspace.seed)
             said = answers(expert, samples, dataset)
             folder = predictions_folder(workspace, self.name, dataset, None)
             lines = [json.dumps(encode(p), ensure_ascii=False) for p in said]
             write_whole(folder / "answers.jsonl", "\n".join(lines) + "\n")
-            rows += _rows(said, dataset, self.method, self.variant, workspace.seed)
-            rows += _control_rows(dataset, samples, workspace.seed) if self.controls else []
-        return write_rows(workspace, self.name, rows)
+            scored += by.rows(said, dataset)
+            scored += _control_rows(dataset, samples, workspace.seed) if self.controls else []
+        return write_scored(workspace, self.name, scored)
 
 
-def _control_rows(dataset: Dataset, samples: Sequence[Sample], seed: int) -> list[Row]:
-    """What needs no image: the majority answer of the training split, and chance."""
-    guess = majority(samples, dataset.split("train"))
-    line = chance_row(samples, dataset.labels, seed=seed)
-    return _rows(guess, dataset, "majority", "", seed) + ([line] if line else [])
+def _control_rows(
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    seed: int,
+    metrics: tuple[str, ...] = (),
+) -> list[tuple[Row, dict[str, Any]]]:
+    """What needs no image, task by task: the majority answer of the training split, and chance."""
+    found: list[tuple[Row, dict[str, Any]]] = []
+    by = Method(method="majority", seed=seed, metrics=metrics)
+    train = list(dataset.splits.get("train", ()))
+    for name in dict.fromkeys(sample.task for sample in samples):
+        own = [sample for sample in samples if sample.task == name]
+        taught = [sample for sample in train if sample.task == name]
+        if taught:
+            found += by.rows(majority(own, taught), dataset)
+        line = chance_row(own, dataset.labels, seed=seed)
+        found += [(line, {})] if line else []
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
 class Controls:
-    """Majority answer and chance of a split."""
+    """What a split gives away without a model: majority answer, chance, and overlap with training."""
 
     name: str
     data: tuple[str, ...]
     split: str = "test"
+    tasks: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -234,16 +274,25 @@ class Controls:
     def plan(self, workspace: Workspace) -> list[str]:
         """Which data sets."""
         return [
-            f"{d.name}/{self.split}: majority and chance" for d in workspace.datasets(self.data)
+            f"{d.name}/{self.split}: majority, chance, overlap with train"
+            for d in workspace.datasets(self.data)
         ]
 
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
-        """Score both."""
-        rows: list[Row] = []
+        """Score the first two; count and show the last."""
+        scored: list[tuple[Row, dict[str, Any]]] = []
+        shared = []
         for dataset in workspace.datasets(self.data):
-            samples = select(dataset, self.split, limit=workspace.limit, seed=workspace.seed)
-            rows += _control_rows(dataset, samples, workspace.seed)
-        return write_rows(workspace, self.name, rows)
+            chosen = of_tasks(dataset, self.tasks, self.split)
+            samples = select(chosen, self.split, limit=workspace.limit, seed=workspace.seed)
+            scored += _control_rows(chosen, samples, workspace.seed, self.metrics)
+            found = overlap(chosen, samples, split=self.split)
+            if found is None:
+                print(f"  {dataset.name}: no training split to compare with", flush=True)
+            else:
+                print(f"  {found}", flush=True)
+                shared.append(found.as_json())
+        return write_scored(workspace, self.name, scored, {"overlap": shared})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,7 +56,8 @@ def encode(prediction: Prediction) -> dict[str, Any]:
 def decode(value: Mapping[str, Any]) -> Prediction:
     """The inverse of `encode`."""
     answer, reference = decode_answer(value["answer"]), decode_answer(value["reference"])
-    return Prediction(**{**value, "answer": answer, "reference": reference})
+    images = tuple(value.get("images", ()))  # not there in files of earlier versions
+    return Prediction(**{**value, "answer": answer, "reference": reference, "images": images})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,7 +18,7 @@ from math import exp, log, sqrt
 
 import numpy as np
 
-from residency.metric import response, written
+from residency.metric import mean, response, written
 from residency.text import ngrams, words, words_bioclean
 from residency.types import Prediction
 
@@ -35,6 +35,7 @@ class CiderD:
     split: Callable[[str], list[str]] = words
     scale: float = 1.0
     higher_is_better: bool = True
+    value = staticmethod(mean)
 
     def prepare(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> np.ndarray:
         """The score of each sample, `[n, 1]`."""
@@ -45,10 +46,6 @@ class CiderD:
         idf = {gram: most - log(count) for gram, count in held.items()}
         scores = [_agreement(s, t, idf, most) for s, t in zip(said, true, strict=True)]
         return self.scale * np.array(scores, dtype=np.float64).reshape(-1, 1)
-
-    def value(self, statistics: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """The weighted mean per row of `weights`."""
-        return (weights @ statistics)[:, 0] / weights.sum(1)
 
     def _grams(self, text: str) -> Grams:
         tokens = self.split(text)

@@ -8,22 +8,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from residency.metric import mean
 from residency.text import normalise
 from residency.types import Answer, Prediction
 
 id = "exact_match"
 higher_is_better = True
+value = mean
 
 
 def prepare(predictions: Sequence[Prediction], labels: Sequence[str]) -> np.ndarray:
     """1 for a verbatim response, `[n, 1]`; `labels` are not needed."""
     same = [normalise(p.text) == normalise(_text(p.reference)) for p in predictions]
     return np.array(same, dtype=np.float64).reshape(-1, 1)
-
-
-def value(statistics: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The weighted share per row of `weights`."""
-    return (weights @ statistics)[:, 0] / weights.sum(1)
 
 
 def _text(reference: Answer) -> str:

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from residency.errors import DataError, UsageError
-from residency.metric import response, written
+from residency.metric import mean, response, written
 from residency.metrics.choice_accuracy import mmmu
 from residency.text import normalise
 from residency.types import Prediction
 
 id = "accuracy@food101"
 higher_is_better = True
+value = mean
 
 
 def prepare(predictions: Sequence[Prediction], labels: Sequence[str]) -> np.ndarray:
@@ -43,8 +44,3 @@ def prepare(predictions: Sequence[Prediction], labels: Sequence[str]) -> np.ndar
             )
         right[row] = mmmu(response(p), labels, p.sample, signs=signs) == reference
     return right
-
-
-def value(statistics: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The weighted share per row of `weights`."""
-    return (weights @ statistics)[:, 0] / weights.sum(1)

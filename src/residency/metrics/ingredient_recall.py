@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from residency.errors import UsageError
-from residency.metric import Metric, Parts, Ratio, labels_of, response
+from residency.metric import Metric, Parts, Ratio, labels_of, mean, response
 from residency.metrics.samples_f1 import substrings
 from residency.text import normalise
 from residency.types import Prediction
@@ -46,6 +46,7 @@ class Nutrition5K:
 
     id = "ingredient_recall@nutrition5k"
     higher_is_better = True
+    value = staticmethod(mean)
 
     def prepare(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> np.ndarray:
         """The recall of each sample, `[n, 1]`.
@@ -64,10 +65,6 @@ class Nutrition5K:
             found = substrings(response(p), labels)
             shares.append(len(found & true) / len(true) if true else 1.0)
         return np.array(shares, dtype=np.float64).reshape(-1, 1)
-
-    def value(self, statistics: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """The weighted mean per row of `weights`."""
-        return (weights @ statistics)[:, 0] / weights.sum(1)
 
 
 metrics: tuple[Metric, ...] = (

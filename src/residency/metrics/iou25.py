@@ -9,11 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from residency.metric import mean
 from residency.text import normalise
 from residency.types import Answer, Box, Prediction
 
 id = "iou25"
 higher_is_better = True
+value = mean
 THRESHOLD = 0.25
 
 
@@ -21,11 +23,6 @@ def prepare(predictions: Sequence[Prediction], labels: Sequence[str]) -> np.ndar
     """1 where all boxes match, `[n, 1]`; `labels` are not needed."""
     right = [p.answer is not None and _match(p.answer, p.reference) for p in predictions]
     return np.array(right, dtype=np.float64).reshape(-1, 1)
-
-
-def value(statistics: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The weighted share per row of `weights`."""
-    return (weights @ statistics)[:, 0] / weights.sum(1)
 
 
 def iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -11,11 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from residency.errors import DataError, UsageError
+from residency.metric import mean
 from residency.text import normalise
 from residency.types import Prediction
 
 id = "nll"
 higher_is_better = False
+value = mean
 
 
 class Belief(NamedTuple):
@@ -30,11 +32,6 @@ def prepare(predictions: Sequence[Prediction], labels: Sequence[str]) -> np.ndar
     """-log p(reference) per sample, `[n, 1]`."""
     losses = [-b.log_probability[b.reference] for b in beliefs(predictions, labels, id)]
     return np.array(losses, dtype=np.float64).reshape(-1, 1)
-
-
-def value(statistics: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The weighted mean per row of `weights`."""
-    return (weights @ statistics)[:, 0] / weights.sum(1)
 
 
 def beliefs(

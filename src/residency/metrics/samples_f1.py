@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from residency.errors import UsageError
-from residency.metric import Parts, Ratio, labels_of, response
+from residency.metric import Parts, Ratio, labels_of, mean, response
 from residency.text import normalise
 from residency.types import Prediction
 
@@ -59,6 +59,7 @@ class FoodSeg103:
 
     id = "samples_f1@foodseg103"
     higher_is_better = True
+    value = staticmethod(mean)
 
     def prepare(self, predictions: Sequence[Prediction], labels: Sequence[str]) -> np.ndarray:
         """The F1 of each sample, `[n, 1]`.
@@ -80,10 +81,6 @@ class FoodSeg103:
             for p in predictions
         ]
         return np.array(scores, dtype=np.float64).reshape(-1, 1)
-
-    def value(self, statistics: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """The weighted mean per row of `weights`."""
-        return (weights @ statistics)[:, 0] / weights.sum(1)
 
 
 metrics = (

@@ -10,22 +10,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from residency.metric import mean
 from residency.text import words
 from residency.types import Answer, Prediction
 
 id = "token_f1"
 higher_is_better = True
+value = mean
 
 
 def prepare(predictions: Sequence[Prediction], labels: Sequence[str]) -> np.ndarray:
     """The F1 of each sample, `[n, 1]`; `labels` are not needed."""
     scores = [0.0 if p.answer is None else _f1(p.answer, p.reference) for p in predictions]
     return np.array(scores, dtype=np.float64).reshape(-1, 1)
-
-
-def value(statistics: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The weighted mean per row of `weights`."""
-    return (weights @ statistics)[:, 0] / weights.sum(1)
 
 
 def _f1(answer: Answer, reference: Answer) -> float:

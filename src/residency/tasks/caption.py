@@ -4,7 +4,16 @@ from residency.errors import UsageError
 from residency.task import PAPER, Codec, Wording
 from residency.types import Answer, Part, Sample
 
-metrics = ("token_f1", "exact_match")
+metrics = (
+    "token_f1",
+    "exact_match",
+    "rouge_l",
+    "bleu4",
+    "cider_d",
+    "response_words",
+    "rouge_l@coco",
+    "cider_d@coco",
+)
 templates = ("paper", "what", "caption", "detail", "summary")
 
 _ASK = {

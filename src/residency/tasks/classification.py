@@ -12,7 +12,16 @@ from residency.task import PAPER, Codec, Wording
 from residency.text import NOTHING, read_label, read_labels
 from residency.types import Answer, Part, Sample
 
-metrics = ("accuracy", "macro_f1")
+metrics = (
+    "accuracy",
+    "macro_f1",
+    "balanced_accuracy",
+    "auroc",
+    "brier",
+    "ece",
+    "label_accuracy",
+    "samples_f1",
+)
 templates = ("paper", "section3", "category")
 
 # Per language and wording: what is asked, what joins it to the label sentence, and that sentence.

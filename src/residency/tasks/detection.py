@@ -8,7 +8,7 @@ from residency.task import PAPER, Codec, Wording
 from residency.text import normalise
 from residency.types import Answer, Box, Part, Sample
 
-metrics = ("iou25",)
+metrics = ("iou25", "iou", "iou_acc50", "iou_precision50", "iou_acc25", "iou@minigpt-med")
 templates = ("paper", "where", "box", "find")
 
 _ASK = {

@@ -12,7 +12,7 @@ from residency.task import PAPER, Codec, Wording
 from residency.text import normalise
 from residency.types import Answer, Box3D, Part, Sample
 
-metrics = ("iou3d_acc25", "iou3d")
+metrics = ("iou3d", "iou3d_acc25", "iou3d_acc50", "iou3d_precision50", "iou3d@m3d")
 templates = ("paper", "where")
 
 _ASK = {

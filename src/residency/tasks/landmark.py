@@ -8,7 +8,15 @@ from residency.task import PAPER, Codec, Wording
 from residency.text import normalise
 from residency.types import Answer, Part, Point, Sample
 
-metrics = ("point_hit",)
+metrics = (
+    "point_hit",
+    "mre_mm",
+    "sdr_2mm",
+    "sdr_2_5mm",
+    "sdr_3mm",
+    "sdr_4mm",
+    "landmarks_found",
+)
 templates = ("paper", "where", "mark")
 
 _ASK = {

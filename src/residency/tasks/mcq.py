@@ -9,7 +9,15 @@ from residency.task import PAPER, Codec, Wording
 from residency.text import normalise, read_label
 from residency.types import Answer, Part, Sample
 
-metrics = ("accuracy",)
+metrics = (
+    "accuracy",
+    "parse_rate",
+    "accuracy_given_parsed",
+    "choice_accuracy@likelihood",
+    "choice_accuracy@strict",
+    "choice_accuracy@mmmu",
+    "choice_accuracy@m3d",
+)
 templates = ("paper", "plain")
 
 _ASK = {"en": "\nAnswer with the letter of the correct option.", "zh": "\n请用正确选项的字母回答。"}

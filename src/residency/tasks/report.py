@@ -4,7 +4,17 @@ from residency.errors import UsageError
 from residency.task import PAPER, Codec, Wording
 from residency.types import Answer, Part, Sample
 
-metrics = ("token_f1", "exact_match")
+metrics = (
+    "token_f1",
+    "rouge_l",
+    "bleu4",
+    "cider_d",
+    "meteor",
+    "response_words",
+    "rouge_l@coco",
+    "meteor@coco",
+    "cider_d@iu-xray",
+)
 templates = ("paper", "write", "observe")
 
 _ASK = {

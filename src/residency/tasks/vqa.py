@@ -5,7 +5,17 @@ from residency.task import PAPER, Codec, Wording
 from residency.text import mentioned, read_label, read_labels
 from residency.types import Answer, Part, Sample
 
-metrics = ("accuracy", "token_f1")
+metrics = (
+    "accuracy",
+    "closed_accuracy",
+    "open_recall",
+    "token_f1",
+    "response_words",
+    "closed_accuracy@strict",
+    "closed_parse_rate",
+    "closed_accuracy@llava-med",
+    "open_recall@llava-med",
+)
 templates = ("paper", "brief")
 
 _OPTIONS = {"en": " Answer with one of: {options}.", "zh": "请从以下选项中选择：{options}。"}

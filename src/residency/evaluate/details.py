@@ -1,0 +1,112 @@
+"""What a row of results leaves unsaid: what was resampled, which rows each metric used, what was shown."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from residency.errors import UsageError
+from residency.evaluate.controls import option_positions
+from residency.evaluate.results import Row
+from residency.metric import Ratio, metric
+from residency.types import Prediction
+
+DRAWS, LEVEL = 1000, 0.95  # what `intervals` does by default
+UNIT = "group (the patient) where the sample has one, else sample"
+ABSENT = "absent"
+RULE = (
+    "without a known answer_type a row is closed where it has options or where its reference is "
+    "yes or no, else open"
+)
+_BY_TYPE = ("closed_", "open_")  # metrics that use some values of `answer_type` only
+
+
+def computable(
+    group: Sequence[Prediction], labels: Sequence[str], metrics: Sequence[str]
+) -> tuple[list[str], dict[str, str]]:
+    """The metrics that these predictions allow, and why not the others."""
+    usable, refused = [], {}
+    for name in metrics:
+        try:
+            metric(name).prepare(group, labels)
+        except UsageError as error:
+            refused[name] = " ".join(str(error).split())
+        else:
+            usable.append(name)
+    return usable, refused
+
+
+def detail(
+    row: Row,
+    group: Sequence[Prediction],
+    refused: Mapping[str, str],
+    *,
+    unit: str = UNIT,
+) -> dict[str, Any]:
+    """The entry of a row in the `details` of a summary; `group` are the predictions it scores."""
+    found: dict[str, Any] = {
+        "method": row.method,
+        "variant": row.variant,
+        "dataset": row.dataset,
+        "task": row.task,
+        "view": row.view,
+        "resampling": {
+            "unit": unit,
+            "units": len({p.unit for p in group}),
+            "draws": DRAWS,
+            "level": LEVEL,
+            "seed": row.seed,
+        },
+        "rows_used": {name: rows_used(name, group) for name in row.metrics},
+        "not_computed": dict(refused),
+    }
+    if any(p.images for p in group):
+        found["images"] = {
+            "read": sum(len(p.images) for p in group),
+            "distinct": len({image for p in group for image in p.images}),
+            "samples_without": sum(not p.images for p in group),
+        }
+    if positions := option_positions(group):
+        found["option_positions"] = positions
+    return found
+
+
+def rows_used(metric_id: str, predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """How many rows a metric uses; for VQA metrics also of which `answer_type`, and the rule."""
+    if not metric_id.startswith(_BY_TYPE):
+        return {"n": len(predictions)}
+    one = metric(metric_id)
+    if not isinstance(one, Ratio):
+        return {"n": len(predictions)}
+    used = one.prepare(predictions, ())[:, 1] > 0
+    kinds = [str(p.facts.get("answer_type", ABSENT)) for p in predictions]
+    every, taken = Counter(kinds), Counter(k for k, u in zip(kinds, used, strict=True) if u)
+    return {
+        "n": int(used.sum()),
+        "by_answer_type": {kind: [taken[kind], count] for kind, count in every.items()},
+        "rule": RULE,
+    }
+
+
+def told(details: Sequence[Mapping[str, Any]]) -> str:
+    """The same for a reader at a terminal; a line per set, and one per metric that leaves rows out."""
+    lines = []
+    for one in details:
+        unit = one["resampling"]
+        name = " ".join(filter(None, (one["dataset"], one["view"])))
+        lines.append(
+            f"{name}: intervals resample {unit['units']} units ({unit['unit']}), {unit['draws']} draws"
+        )
+        for metric_id, used in one["rows_used"].items():
+            if "rule" in used:
+                kinds = [f"{kind} {n} of {m}" for kind, (n, m) in used["by_answer_type"].items()]
+                lines.append(
+                    f"  {metric_id}: {used['n']} rows (answer_type {', '.join(kinds)}; {RULE})"
+                )
+        lines += [f"  {name} not computed: {why}" for name, why in one["not_computed"].items()]
+        if positions := one.get("option_positions"):
+            shares = ", ".join(
+                f"{letter} {said} said, {right} right"
+                for letter, (said, right) in positions["letters"].items()
+            )
+            lines.append(f"  options: {shares}; {positions['unparsed']} unparsed")
+    return "\n".join(lines)
