@@ -141,6 +141,19 @@ def test_meteor_equals_its_program() -> None:
     assert score("meteor@coco", REPORTS) == pytest.approx(0.217, abs=5e-4)
 
 
+def test_meteor_of_nltk() -> None:
+    if find_spec("nltk") is None:
+        for id in ("meteor@nltk", "meteor@nltk-stem"):
+            with pytest.raises(UsageError, match=r"residency\[meteor\]"):
+                score(id, REPORTS)
+        pytest.skip("the extra `meteor` is not installed")
+    assert score("meteor@nltk-stem", REPORTS) == pytest.approx(0.408, abs=5e-4)
+    try:
+        assert 0.408 < score("meteor@nltk", REPORTS) < 0.5
+    except UsageError as error:
+        assert "needs WordNet's files" in str(error)
+
+
 DEFAULTS = ("bleu1", "bleu4", "rouge1", "rouge2", "rouge_l")
 
 

@@ -167,7 +167,8 @@ def test_the_command_writes_what_the_others_read(
         for i in range(80)
     ]
     path, out = write(tmp_path / "p.jsonl", *rows), tmp_path / "out"
-    words = ["score", str(path), "metrics=accuracy,macro_f1", "by=sex", f"out={out}", "map=id=id"]
+    words = ["score", str(path), "--metrics", "accuracy,macro_f1", "--by", "sex", "--out", str(out)]
+    words += ["--map", "id=id", "--map", "group=group"]
     assert cli.main(words) == 0
     shown = capsys.readouterr().out
     assert "80 rows, 80 scored, 0 left out" in shown and "40 units (group, else row)" in shown
@@ -179,6 +180,10 @@ def test_the_command_writes_what_the_others_read(
     assert content["versions"]["numpy"] and content["source"]["left_out"] == 0
     assert {line["group"] for line in content["subgroups"]} == {"F", "M"}
     assert is_ours(out / "predictions.jsonl") and not is_ours(path)
+    plain, spelled = read_results(out / "summary.json"), tmp_path / "spelled"
+    keys = [f"out={spelled}", "metrics=accuracy,macro_f1", "by=sex", "map=id=id,group=group"]
+    assert cli.main(["score", str(path), *keys]) == 0
+    assert read_results(spelled / "summary.json") == plain
     again = tmp_path / "again"
     assert (
         cli.main(["score", str(out / "predictions.jsonl"), "metrics=accuracy", f"out={again}"]) == 0

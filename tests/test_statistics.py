@@ -1,14 +1,19 @@
 """Intervals: clusters are resampled whole, pairs together, degenerate data do not look certain."""
 
+import json
 import math
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from residency import cli
 from residency.errors import UsageError
 from residency.evaluate import statistics as module
+from residency.evaluate.calibration import calibration
+from residency.evaluate.results import Estimate, Row, write_summary
 from residency.evaluate.statistics import (
     detectable,
     holm,
@@ -20,6 +25,7 @@ from residency.evaluate.statistics import (
     wilson,
 )
 from residency.metrics import accuracy
+from residency.types import Prediction
 
 mean = accuracy.value
 
@@ -197,3 +203,56 @@ def test_runs_are_summarised_apart_from_samples() -> None:
     assert math.isnan(over_seeds([0.5]).deviation)
     with pytest.raises(UsageError, match="no runs"):
         over_seeds([])
+
+
+def test_seeds_are_summarised_by_one_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, share in enumerate((0.8, 0.9, 1.0)):
+        value = Estimate(estimate=share, low=0.0, high=1.0)
+        row = Row(
+            method="vitask", variant="", view="plain", dataset="d", task="t", seed=seed, n=10,
+            n_unparsed=seed, metrics={"accuracy": value, "nll": value},
+        )  # fmt: skip
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        write_summary(folder / "results.json", [row], command="c", versions={})
+    runs = [str(tmp_path / str(seed)) for seed in range(3)]
+    assert cli.main(["seeds", *runs, "metrics=accuracy", f"out={tmp_path / 'seeds.json'}"]) == 0
+    assert (
+        "| vitask | plain | 10 | 3 | 3 | 90.0 ± 10.0 (80.0, 90.0, 100.0) |"
+        in capsys.readouterr().out
+    )
+    (line,) = json.loads((tmp_path / "seeds.json").read_text())["rows"]
+    assert line["spread"]["accuracy"]["deviation"] == pytest.approx(0.1)
+    assert cli.main(["seeds", runs[0], runs[0]]) == 2
+    assert cli.main(["seeds", *runs, "metrics=recall"]) == 2
+    assert "No row has 'recall'" in capsys.readouterr().err
+    assert cli.main(["seeds", runs[0]]) == 0
+    assert "| 80.0 |" in capsys.readouterr().out
+
+
+def test_the_calibration_band_holds_where_confidence_is_true() -> None:
+    rng = np.random.default_rng(3)
+    made = []
+    for i in range(2000):
+        p = rng.uniform(0.5, 1)
+        scores = {"yes": float(np.log(p)), "no": float(np.log(1 - p))}
+        made.append(predicted(i, scores, "yes" if rng.random() < p else "no"))
+    curve = calibration(made, seed=0)
+    assert len(curve) == 10 and sum(one.n for one in curve) == 2000
+    inside = [one.band_low <= one.accuracy <= one.band_high for one in curve]
+    assert sum(inside) >= 9 and all(one.low <= one.accuracy <= one.high for one in curve)
+    assert [one.confidence for one in curve] == sorted(one.confidence for one in curve)
+    sure = [predicted(i, {"yes": 0.0, "no": -9.0}, "no" if i % 2 else "yes") for i in range(40)]
+    assert all(one.accuracy < one.band_low for one in calibration(sure, seed=0, bins=4))
+    assert len(calibration(made[:3], seed=0)) == 3
+    with pytest.raises(UsageError, match="needs predictions with scores"):
+        calibration([predicted(0, {}, "yes")], seed=0)
+
+
+def predicted(number: int, scores: dict[str, float], reference: str) -> Prediction:
+    return Prediction(
+        sample=f"s{number}", dataset="d", task="t", view="plain", text="", answer="yes",
+        reference=reference, unit=f"u{number}", scores=scores,
+    )  # fmt: skip

