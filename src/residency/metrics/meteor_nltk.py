@@ -1,13 +1,15 @@
 """NLTK's METEOR of English texts, the mean over samples: what M3D-Cap prints; up to twice Java's `meteor`.
 
-Words as NLTK splits them (`NLTKWordTokenizer`, as Hugging Face `evaluate` does but for the cutting into
-sentences), lower case, matched exactly, then by Porter stem, then by WordNet synonym; F with alpha 0.9 times
-1 - 0.5 (chunks / matches)^3 (Banerjee and Lavie, 2005, as NLTK's `single_meteor_score` computes it).
+Words as NLTK splits them sentence by sentence (`NLTKWordTokenizer`; a sentence ends at . ? ! before white
+space, where Hugging Face `evaluate` asks the model punkt, a download), lower case, matched exactly, then by
+Porter stem, then by WordNet synonym; F with alpha 0.9 times 1 - 0.5 (chunks / matches)^3 (Banerjee and Lavie,
+2005, as NLTK's `single_meteor_score` computes it).
 
 `meteor@nltk` needs WordNet's files where NLTK looks for them (nothing is downloaded). `meteor@nltk-stem` is
 the same without synonyms, which can only be lower. Both need the package nltk, of the extra `meteor`.
 """
 
+import re
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
@@ -16,6 +18,8 @@ from typing import Any
 from residency.errors import UsageError
 from residency.metric import Parts, Ratio, response, written
 from residency.types import Prediction
+
+_SENTENCE = re.compile(r"(?<=[.?!])\s+")
 
 
 class NoSynonyms:
@@ -57,16 +61,19 @@ def _require(metric_id: str) -> None:
 def _scored(metric_id: str, synonyms: Callable[[str], Any]) -> Callable[[Prediction], Parts]:
     def parts(prediction: Prediction) -> Parts:
         known = synonyms(metric_id)
-        from nltk.tokenize import NLTKWordTokenizer
         from nltk.translate.meteor_score import single_meteor_score
 
-        said, true = (
-            NLTKWordTokenizer().tokenize(text)
-            for text in (response(prediction), written(prediction.reference))
-        )
+        said, true = map(_words, (response(prediction), written(prediction.reference)))
         return float(single_meteor_score(true, said, wordnet=known)), 1
 
     return parts
+
+
+def _words(text: str) -> list[str]:
+    from nltk.tokenize import NLTKWordTokenizer
+
+    split = NLTKWordTokenizer().tokenize
+    return [word for sentence in _SENTENCE.split(text) for word in split(sentence)]
 
 
 def _none(metric_id: str) -> NoSynonyms:
