@@ -124,7 +124,9 @@ def _parser() -> Parser:
             one.add_argument("name", nargs="?", metavar="RECIPE")
         _parameters(one)
     one = command("evaluate", _evaluate)
-    one.add_argument("model", nargs="?", metavar="MODEL", help="nano, a folder, or a hub id")
+    one.add_argument(
+        "model", nargs="?", metavar="MODEL", help="nano, a folder, a hub id, or a server's address"
+    )
     _parameters(one)
     one = command("score", _score)
     one.add_argument("file", nargs="?", metavar="FILE", help="JSON lines, or a JSON array")

@@ -1,13 +1,16 @@
 """The command `evaluate`: any model on any data, with controls, in one folder."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from residency.catalog import suggest
+from residency.catalog import find, suggest
 from residency.errors import UsageError
 from residency.evaluate.results import Row
 from residency.metric import metric
 from residency.types import BLANK, EXEMPLAR, PLAIN, PROXY, SHUFFLED, View
+
+if TYPE_CHECKING:
+    from residency.served import Served
 
 
 def evaluate(
@@ -29,10 +32,14 @@ def evaluate(
     template: str = "paper",
     max_tokens: int = 4096,
     too_long: Literal["fail", "shrink"] = "fail",
+    family: str = "qwen2_vl",
 ) -> list[Row]:
     """Answer, score with intervals, write `predictions.jsonl` and `summary.json` under `out`.
 
-    `model` is nano, a run folder, a checkpoint, a Hugging Face folder or id, or an adapter folder.
+    `model` is nano, a run folder, a checkpoint, a Hugging Face folder or id, an adapter folder, or the
+    address of a server with OpenAI's chat completions (http://localhost:8000/v1, with ?model=NAME where it
+    serves several; a key in $RESIDENCY_API_KEY is sent and never written down). A served model generates;
+    `family` says how it writes boxes and points.
     `task` keeps the samples of these tasks. `view` is one or more of plain, exemplar (needs a model that
     carries an expert), proxy, blank, shuffled, and both for plain and exemplar. `controls` asks again
     about a blank image and about another sample's image, with the rate of changed answers, and adds the
@@ -56,6 +63,7 @@ def evaluate(
         named_task(name)
     for name in metrics:
         metric(name)
+    served = _served(model, family, mode)
     shown = _views(view)
     if controls:
         shown = tuple(dict.fromkeys((*shown, BLANK, SHUFFLED)))
@@ -65,7 +73,7 @@ def evaluate(
         data=data,
         method="model",
         views=shown,
-        mode=mode,
+        mode=mode if served is None else "generate",
         split=split,
         wording=Wording(template=template, list_options=list_options),
         batch_size=batch_size,
@@ -73,6 +81,7 @@ def evaluate(
         tasks=task,
         metrics=metrics,
         shuffle_options=shuffle_options,
+        served=served,
     )
     given_away = Controls(name="controls", data=data, split=split, tasks=task, metrics=metrics)
     steps = (asked, given_away) if controls else (asked,)
@@ -86,6 +95,22 @@ def evaluate(
         steps=steps,
     )
     return execute(recipe)
+
+
+def _served(model: str, family: str, mode: str) -> "Served | None":
+    """The server that a MODEL is the address of.
+
+    Raises:
+        UsageError: it is to score likelihoods, or no such family.
+    """
+    from residency.served import Served, is_address
+
+    if not is_address(model):
+        return None
+    if mode == "likelihood":
+        raise UsageError("A served model cannot score options. Use mode=generate.")
+    find("backbones", family)
+    return Served(model, family)
 
 
 def _views(names: Sequence[str]) -> tuple[View, ...]:

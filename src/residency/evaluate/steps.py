@@ -1,11 +1,13 @@
 """Steps that measure: a backbone under views, an expert, the majority answer, response ranking, the page."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,8 +19,8 @@ from residency.evaluate.chosen import Method, of_tasks, with_shuffled_options
 from residency.evaluate.controls import chance_row, majority
 from residency.evaluate.experts import answers
 from residency.evaluate.overlap import overlap
+from residency.evaluate.predict import Answerer, predict, select
 from residency.evaluate.predict import Mode as Asked
-from residency.evaluate.predict import predict, select
 from residency.evaluate.progress import watched
 from residency.evaluate.ranking import Ranking, figure, ranking, summary
 from residency.evaluate.report import choose, write_page
@@ -35,6 +37,16 @@ from residency.types import NEGATIVE, PLAIN, Prediction, Sample, View
 
 SUMMARY = "summary.json"
 Mode = Literal["auto", "generate", "likelihood"]
+Tokens = Callable[[Dataset, Sequence[Sample], Wording], int]
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A model that answers from elsewhere; a frozen dataclass whose repr says which."""
+
+    def opened(self) -> AbstractContextManager[tuple[Answerer, str]]:
+        """What answers, and what identifies it."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +75,7 @@ class Evaluate:
     tasks: tuple[str, ...] = ()  # samples of these alone; () for all
     metrics: tuple[str, ...] = ()  # () for those that each task declares
     shuffle_options: bool = False  # ask the options in an order drawn from seed and sample
+    served: Source | None = None  # what answers instead of the model of `of`
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -85,6 +98,17 @@ class Evaluate:
 
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
         """Predict, score, and write `summary.json`."""
+        with self._opened(workspace) as (answerer, model, tokens):
+            scored = self._asked(workspace, answerer, model, tokens)
+        return write_scored(workspace, self.name, scored)
+
+    @contextmanager
+    def _opened(self, workspace: Workspace) -> Iterator[tuple[Answerer, str, Tokens]]:
+        """What answers, what identifies it, and how many tokens all labels of a set take."""
+        if self.served is not None:
+            with self.served.opened() as (answerer, model):
+                yield answerer, model, lambda dataset, *_: label_characters(dataset)
+            return
         backbone = store.load(workspace.model(self.of))
         backbone.limits = self.limits
         model = f"{self.of}:{store.identity(workspace.model(self.of))}"
@@ -92,18 +116,24 @@ class Evaluate:
             plugged = workspace.expert(self.expert)
             backbone.attach(Expert.load(plugged), exemplar=self.exemplar, seed=workspace.seed)
             model += f"+{self.expert}:{store.identity(str(plugged))}"
+        yield Speaker(backbone), model, partial(label_tokens, backbone)
+
+    def _asked(
+        self, workspace: Workspace, answerer: Answerer, model: str, tokens: Tokens
+    ) -> list[tuple[Row, dict[str, Any]]]:
+        """Rows and details of every data set and view."""
         by = Method(
             method=self.method, variant=self.variant, seed=workspace.seed, metrics=self.metrics
         )
         scored: list[tuple[Row, dict[str, Any]]] = []
         for dataset in self._datasets(workspace):
             samples = select(dataset, self.split, limit=workspace.limit, seed=workspace.seed)
-            longest = max(self.max_tokens, label_tokens(backbone, dataset, samples, self.wording))
+            longest = max(self.max_tokens, tokens(dataset, samples, self.wording))
             own: list[Prediction] = []
             for view in self.views:
                 with watched(f"{dataset.name} {view.name}") as progress:
                     predictions = predict(
-                        Speaker(backbone),
+                        answerer,
                         dataset,
                         self.split,
                         model=model,
@@ -119,7 +149,7 @@ class Evaluate:
                     )
                 scored += by.rows(predictions, dataset, () if view.image == "own" else own)
                 own = own or (predictions if view.image == "own" else [])
-        return write_scored(workspace, self.name, scored)
+        return scored
 
     def _datasets(self, workspace: Workspace) -> list[Dataset]:
         chosen = [of_tasks(d, self.tasks, self.split) for d in workspace.datasets(self.data)]
@@ -144,6 +174,11 @@ def label_tokens(
         written = task(sample.task).write(every, backbone.codec, wording)
         lengths.append(len(backbone.composer.response_ids(written)) + 1)
     return max(lengths)
+
+
+def label_characters(dataset: Dataset) -> int:
+    """The same, at most, for a model whose tokens nobody here can count: one a character, and commas."""
+    return sum(len(label) + 2 for label in dataset.labels) if dataset.multi_label else 0
 
 
 def predictions_folder(
