@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from transformers import (
@@ -18,6 +19,7 @@ from transformers import (
     Qwen2Tokenizer,
 )
 
+import more_models
 from residency.dataset import Dataset
 from residency.model import nano, store
 from residency.model.expert import Expert
@@ -25,6 +27,10 @@ from residency.model.huggingface import Backbone
 from residency.types import ImagePart, Part, Picture, Reading, Sample, Turn
 
 FAMILIES = ("qwen2_vl", "internvl")
+MORE = ("qwen2_5_vl", "qwen3_vl", "llava_next", "mllama", "gemma3")
+# Tests over all families: those above always, the others in `make test-all`; tests/test_families.py
+# holds them to the essentials in `make test`.
+ALL = [*FAMILIES, *(pytest.param(family, marks=pytest.mark.slow) for family in MORE)]
 TEXTS = (
     "What is the modality of this image? Choose from: red circle, blue square.",
     "Analyze the given chest image. The possible options are: normal, pneumonia.",
@@ -64,13 +70,19 @@ def folder(family: str) -> Path:
     path = _root() / family
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
-        {"qwen2_vl": _qwen2_vl, "internvl": _internvl}[family](path)
+        _WRITERS[family](path)
     return path
 
 
 def backbone(family: str) -> Backbone:
     """A fresh float32 backbone."""
     return store.load(str(folder(family)), device=torch.device("cpu"))
+
+
+@cache
+def shared(family: str) -> Backbone:
+    """A backbone for tests that change nothing in it."""
+    return backbone(family)
 
 
 def _livelier(model: torch.nn.Module) -> torch.nn.Module:
@@ -154,6 +166,17 @@ def _internvl(path: Path) -> None:
     model.generation_config.eos_token_id = end
     model.save_pretrained(path)
     made.save_pretrained(path)
+
+
+_WRITERS = {
+    "qwen2_vl": _qwen2_vl,
+    "internvl": _internvl,
+    "qwen2_5_vl": lambda path: more_models.qwen2_5_vl(path, _livelier, _tokenizer(), SYSTEM),
+    "qwen3_vl": lambda path: more_models.qwen3_vl(path, _livelier, _tokenizer()),
+    "llava_next": lambda path: more_models.llava_next(path, _livelier, TEXTS),
+    "mllama": lambda path: more_models.mllama(path, _livelier, TEXTS),
+    "gemma3": lambda path: more_models.gemma3(path, _livelier, TEXTS),
+}
 
 
 def image(seed: int, size: tuple[int, int] = (48, 48)) -> Image.Image:

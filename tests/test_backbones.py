@@ -23,16 +23,15 @@ from residency.types import (
 )
 
 CLOSE = {"rtol": 0.0, "atol": 1e-5}
-FAMILIES = {family: models.backbone(family) for family in models.FAMILIES}
 
 
-@pytest.fixture(params=models.FAMILIES)
+@pytest.fixture(params=models.ALL)
 def backbone(request: pytest.FixtureRequest) -> Backbone:
     """A shared backbone without slots."""
-    return FAMILIES[request.param]
+    return models.shared(request.param)
 
 
-@pytest.fixture(params=models.FAMILIES)
+@pytest.fixture(params=models.ALL)
 def fitted(request: pytest.FixtureRequest) -> Backbone:
     """A fresh backbone with an expert and a proxy instruction."""
     made = models.backbone(request.param)
@@ -117,7 +116,7 @@ def test_logits_equal_the_full_forward(backbone: Backbone) -> None:
 
 
 def test_positions_equal_the_models_own() -> None:
-    backbone = FAMILIES["qwen2_vl"]
+    backbone = models.shared("qwen2_vl")
     readings = [*mixed(), models.reading("text")]
     prompt = backbone.collate(readings, [PLAIN]).prompts[PLAIN]
     given = inputs(backbone, readings)
@@ -334,7 +333,7 @@ def test_replacing_the_image_is_refused_where_a_family_cannot() -> None:
         replaces_image = False
 
         def __getattr__(self, name: str) -> Any:
-            return getattr(FAMILIES["qwen2_vl"].family, name)
+            return getattr(models.shared("qwen2_vl").family, name)
 
     made.family = Without()  # type: ignore[assignment]
     with pytest.raises(UsageError, match="use exemplar=cls"):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import models
 import ranks
+from residency.catalog import find, names
 from residency.errors import UsageError
 from residency.model import encoder as engine
 from residency.model.encoder import CachedEncoder, Space, caching, space
@@ -25,13 +26,11 @@ from residency.train.trainer import Outcome, Run
 from residency.train.values import Full, LoRA
 from residency.types import BLANK, PLAIN, Batch
 
-FAMILIES = {family: models.backbone(family) for family in models.FAMILIES}
 
-
-@pytest.fixture(params=models.FAMILIES)
+@pytest.fixture(params=models.ALL)
 def backbone(request: pytest.FixtureRequest) -> Backbone:
     """A shared backbone without slots."""
-    made = FAMILIES[request.param]
+    made = models.shared(request.param)
     made.zero_grad()
     return made
 
@@ -61,12 +60,15 @@ def test_encoder_then_connector_is_the_models_own_pass_bit_for_bit(backbone: Bac
     whole, expected = seen(backbone, family.features(model, pixels))
     split, gradients = seen(backbone, family.connect(model, family.encode(model, pixels)))
     again, _ = seen(backbone, family.features(model, pixels))
-    assert len({len(one) for one in whole}) > 1
+    fixed = backbone.name in ("gemma3", "mllama")  # as many for every image
+    assert (len({len(one) for one in whole}) == 1) == fixed
     for one, two, three in zip(whole, split, again, strict=True):
         assert torch.equal(one, two) and torch.equal(one, three)
-    assert gradients.keys() == expected.keys() and {
-        part: any(name in gradients for name in names) for part, names in backbone.parts().items()
-    } == {"vision_encoder": True, "connector": True, "language_model": False}
+    assert gradients.keys() == expected.keys()
+    reached = {
+        part for part, names in backbone.parts().items() if any(name in gradients for name in names)
+    }
+    assert reached == {"vision_encoder", "connector"}
     assert all(torch.equal(gradients[name], expected[name]) for name in expected)
 
 
@@ -304,15 +306,15 @@ def forced(monkeypatch: pytest.MonkeyPatch, on: bool = True) -> None:
 def passes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Images per call of a vision encoder."""
     seen: list[int] = []
-    for made in FAMILIES.values():
-        original = made.family.encode
+    for family in (find("backbones", name) for name in names("backbones")):
+        original = family.encode
 
         def counted(model: Any, pixels: Any, original: Any = original) -> list[Tensor]:
             encoded = original(model, pixels)
             seen.append(len(encoded))
             return encoded
 
-        monkeypatch.setattr(made.family, "encode", counted)
+        monkeypatch.setattr(family, "encode", counted)
     yield seen
 
 

@@ -14,7 +14,6 @@ from residency.model.huggingface import Backbone, Limits
 from residency.model.slots import ProxyInstruction
 from residency.types import EXEMPLAR, PLAIN, PROXY, Conversation, Reading, Turn
 
-FAMILIES = {family: models.backbone(family) for family in models.FAMILIES}
 A, B, C = models.picture(0), models.picture(1, (90, 40)), models.picture(2, (30, 60))
 OPTIONS = (
     ("red",),
@@ -26,10 +25,10 @@ OPTIONS = (
 )
 
 
-@pytest.fixture(params=models.FAMILIES)
+@pytest.fixture(params=models.ALL)
 def backbone(request: pytest.FixtureRequest) -> Backbone:
     """A shared backbone."""
-    return FAMILIES[request.param]
+    return models.shared(request.param)
 
 
 def mixed() -> list[Reading]:

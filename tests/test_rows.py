@@ -22,13 +22,11 @@ from residency.types import (
     Turn,
 )
 
-FAMILIES = {family: models.backbone(family) for family in models.FAMILIES}
 
-
-@pytest.fixture(params=models.FAMILIES)
+@pytest.fixture(params=models.ALL)
 def backbone(request: pytest.FixtureRequest) -> Any:
     """A shared backbone with the default limits; tests that attach anything load their own."""
-    found = FAMILIES[request.param]
+    found = models.shared(request.param)
     yield found
     found.limits = Limits()
 
@@ -351,7 +349,7 @@ def test_a_missing_negative_is_named(backbone: Backbone) -> None:
 def test_a_template_that_does_not_close_responses_is_refused() -> None:
     from residency.model.rows import Composer
 
-    found = FAMILIES["qwen2_vl"]
+    found = models.shared("qwen2_vl")
     processor = type(found.processor).from_pretrained(models.folder("qwen2_vl"))
     processor.chat_template = (
         "{% for m in messages %}{{ m.role }}: {{ m.content[0].text }}\n{% endfor %}"

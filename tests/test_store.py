@@ -27,7 +27,7 @@ READINGS = [
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 123456\n"
 
 
-@pytest.fixture(params=models.FAMILIES)
+@pytest.fixture(params=models.ALL)
 def family(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

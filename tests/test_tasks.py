@@ -161,7 +161,7 @@ def quantum(codec: Codec, size: tuple[int, int], kind: type = Box) -> np.ndarray
     """What a codec cannot tell apart, in pixels of the original along x and y."""
     grid = (1000, 1000)
     if isinstance(codec, Qwen25VLCodec):
-        grid = codec.resized(size)
+        grid = codec.grid(size)
     if isinstance(codec, ResizedCodec) and kind is Point:
         grid = (codec.width, codec.height)
     return np.array(size) / np.array(grid)
@@ -365,7 +365,7 @@ def test_a_thin_box_keeps_an_area(codec: Codec) -> None:
 
 def test_qwen25_form_counts_pixels_of_the_resized_image() -> None:
     box = Box(name="a {cell}", x1=64.0, y1=48.0, x2=320.0, y2=480.0)
-    assert PIXELS.resized(SIZE) == (644, 476)
+    assert PIXELS.grid(SIZE) == (644, 476)
     text = text_of(PIXELS.write_boxes([box, replace(box, name="")], SIZE))
     assert text == (
         '```json\n[\n\t{"bbox_2d": [64, 48, 322, 476], "label": "a {cell}"},\n'

@@ -111,7 +111,9 @@ class Family(Protocol):
         """
         ...
 
-    def onward(self, given: Mapping[str, Any], attention: Bool[Tensor, "b t"]) -> dict[str, Any]:
+    def onward(
+        self, model: PreTrainedModel, given: Mapping[str, Any], attention: Bool[Tensor, "b t"]
+    ) -> dict[str, Any]:
         """The same for one more token in every row, which `attention` includes already."""
         ...
 
@@ -124,9 +126,11 @@ def masked(
     return {"attention_mask": prompt.mask if isinstance(prompt, Tree) else prompt.attention}
 
 
-def masked_onward(given: Mapping[str, Any], attention: Bool[Tensor, "b t"]) -> dict[str, Any]:
+def masked_onward(
+    model: PreTrainedModel, given: Mapping[str, Any], attention: Bool[Tensor, "b t"]
+) -> dict[str, Any]:
     """`onward` of the same families."""
-    del given
+    del model, given
     return {"attention_mask": attention}
 
 

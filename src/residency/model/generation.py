@@ -88,7 +88,7 @@ def generate(
         attention = torch.cat([attention, torch.ones_like(attention[:, :1])], dim=1)
         embeddings = backbone.model.get_input_embeddings()(token[:, None])
         places = position[None, :, None].expand(axes, -1, 1)
-        given = backbone.family.onward(given, attention)
+        given = backbone.family.onward(backbone.model, given, attention)
         states, cache = backbone.decode(embeddings, given, places, cache)
         hidden, position = states[:, -1], position + 1
     return [_text(backbone, row, set(ends.tolist())) for row in torch.stack(made, 1).tolist()]

@@ -109,11 +109,10 @@ class Backbone(nn.Module):
 
     def parts(self) -> dict[str, dict[str, nn.Parameter]]:
         """Part -> its parameters by name; disjoint, and together all parameters."""
-        prefixes = [
-            (p, part) for part, ps in self.family.prefixes(self.model.config).items() for p in ps
-        ]
+        declared = self.family.prefixes(self.model.config)
+        prefixes = [(prefix, part) for part, of in declared.items() for prefix in of]
         prefixes.sort(key=lambda entry: -len(entry[0]))
-        parts: dict[str, dict[str, nn.Parameter]] = {part: {} for part in PARTS}
+        parts: dict[str, dict[str, nn.Parameter]] = {part: {} for part in PARTS if part in declared}
         for name, parameter in self.named_parameters():
             if not name.startswith("model."):
                 parts.setdefault(name.split(".")[0], {})[name] = parameter
@@ -222,10 +221,10 @@ class Backbone(nn.Module):
     def embed(
         self,
         prompt: Prompt | Tree,
-        images: Sequence[Float[Tensor, "_ d"]],
+        images: Sequence[Float[Tensor, "_ w"]],
         exemplars: Float[Tensor, "m k d"] | None,
     ) -> Float[Tensor, "b t d"]:
-        """Token embeddings with images and slots filled in."""
+        """Token embeddings with images and slots filled in; features may be wider than the row."""
         embeddings: Tensor = self.model.get_input_embeddings()(prompt.tokens)
         if prompt.images and self.family.in_row:
             width = embeddings.shape[-1]  # what lies beyond, `inputs` takes to deeper layers
