@@ -148,7 +148,9 @@ def hidden(backbone: Backbone, tokens: Tensor, attention: Tensor, positions: Ten
     embeddings = torch.empty(
         *tokens.shape, backbone.width, device="meta", dtype=torch.bfloat16, requires_grad=True
     )
-    return backbone.decode(embeddings, attention.to("meta"), positions.to("meta"))[0]
+    return backbone.decode(
+        embeddings, {"attention_mask": attention.to("meta")}, positions.to("meta")
+    )[0]
 
 
 def see(backbone: Backbone, images: int) -> Tensor:

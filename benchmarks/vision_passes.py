@@ -98,7 +98,9 @@ def naive(backbone: Backbone, objective: Objective, batch: Batch) -> Tensor:
         if len(prompt.images) > len(set(prompt.images)):
             raise SystemExit("The naive form expects distinct images within a view.")
         embeddings = backbone.embed(prompt, features, backbone.exemplify(batch))
-        hidden, _ = backbone.decode(embeddings, prompt.attention, prompt.positions)
+        hidden, _ = backbone.decode(
+            embeddings, {"attention_mask": prompt.attention}, prompt.positions
+        )
         logits[view] = backbone.head(hidden.flatten(0, 1))[prompt.predicts.flatten()]
     terms = objective(logits, batch.targets)
     return torch.stack([term.sum() for term in terms.values()]).sum() / len(batch.targets.tokens)

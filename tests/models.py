@@ -176,6 +176,7 @@ _WRITERS = {
     "llava_next": lambda path: more_models.llava_next(path, _livelier, TEXTS),
     "mllama": lambda path: more_models.mllama(path, _livelier, TEXTS),
     "gemma3": lambda path: more_models.gemma3(path, _livelier, TEXTS),
+    "blip2": lambda path: more_models.blip2(path, _livelier, TEXTS),
 }
 
 

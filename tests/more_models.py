@@ -323,3 +323,60 @@ def gemma3(path: Path, livelier: Livelier, texts: Sequence[str]) -> None:
         image_seq_length=9,
         chat_template=GEMMA_TEMPLATE,
     ).save_pretrained(path)
+
+
+def blip2(path: Path, livelier: Livelier, texts: Sequence[str]) -> None:
+    """With OPT: five queries, two spare rows, no chat template."""
+    learner = Tokenizer(BPE())
+    learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    learner.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = BpeTrainer(
+        vocab_size=380,
+        initial_alphabet=alphabet,
+        show_progress=False,
+        special_tokens=["<s>", "<pad>", "</s>"],
+    )
+    learner.train_from_iterator(texts, trainer)
+    learner.add_special_tokens(["<image>"])
+    tokenizer = hf.PreTrainedTokenizerFast(
+        tokenizer_object=learner,
+        bos_token="</s>",
+        eos_token="</s>",
+        unk_token="</s>",
+        pad_token="<pad>",
+        model_max_length=512,
+    )
+    text = {
+        "model_type": "opt",
+        "vocab_size": len(tokenizer) + 2,
+        "hidden_size": 32,
+        "ffn_dim": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "word_embed_proj_dim": 32,
+        "max_position_embeddings": 512,
+        "dropout": 0.0,
+        **{
+            f"{name}_token_id": getattr(tokenizer, f"{name}_token_id")
+            for name in ("bos", "eos", "pad")
+        },
+    }
+    vision = NARROW | {"num_hidden_layers": 1, "image_size": TILE, "patch_size": PATCH}
+    queries = NARROW | {"num_hidden_layers": 2, "vocab_size": 60, "encoder_hidden_size": 32}
+    config = hf.Blip2Config(
+        text_config=text,
+        vision_config=vision,
+        qformer_config=queries,
+        num_query_tokens=5,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+    )
+    model = hf.Blip2ForConditionalGeneration(config)
+    torch.nn.init.normal_(model.query_tokens, std=0.02)
+    model = livelier(model)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.save_pretrained(path)
+    size = {"height": TILE, "width": TILE}
+    hf.Blip2Processor(
+        image_processor=hf.BlipImageProcessor(size=size), tokenizer=tokenizer, num_query_tokens=5
+    ).save_pretrained(path)

@@ -1,6 +1,10 @@
 """The further families, held to what `make test-all` holds every family to, in the least time."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +17,10 @@ import test_generation
 import test_rows
 import test_store
 import test_trees
+from residency.errors import UsageError
+from residency.model.collate import Collator
 from residency.model.huggingface import Backbone
+from residency.model.rows import Composer, Slots
 from residency.model.slots import ProxyInstruction
 from residency.objective import nll
 from residency.objectives.vitask import VITask
@@ -141,3 +148,160 @@ def test_features_can_be_kept(backbone: Backbone) -> None:
     test_feature_cache.test_encoder_then_connector_is_the_models_own_pass_bit_for_bit(backbone)
     test_feature_cache.test_the_encoder_alone_does_not_run_the_connector(backbone)
     test_feature_cache.test_an_image_alone_has_the_pixels_it_has_in_company(backbone)
+
+
+# --- what is a family's own ----------------------------------------------------------------------
+
+
+def shown(backbone: Backbone, size: tuple[int, int], most: int | None) -> tuple[int, int, Tensor]:
+    """Pixels, tokens and logits of one image whose area is capped."""
+    limited = dict(vars(backbone.family), pixels=partial(_capped, backbone.family.pixels, most))
+    composer = Composer(
+        SimpleNamespace(**limited),  # type: ignore[arg-type]
+        backbone.processor,
+        (backbone.composer.exemplar_id, backbone.composer.proxy_id),
+    )
+    collator = Collator(composer, None, backbone.limits)
+    batch = collator([models.reading("a", models.picture(1, size))], {PLAIN: Slots()}, "rows")
+    tokens = int((batch.prompts[PLAIN].tokens == composer.image_id).sum())
+    with torch.no_grad():
+        return batch.pixels["pixel_values"].numel(), tokens, backbone.read(batch)[PLAIN]
+
+
+def _capped(pixels: Any, most: int | None, processor: Any, images: Any, budget: Any) -> Any:
+    del budget
+    return pixels(processor, images, most)
+
+
+def test_llava_reads_fewer_tiles_where_area_is_capped() -> None:
+    backbone = models.shared("llava_next")
+    tile = 3 * 28 * 28
+    taken = [shown(backbone, (60, 60), most) for most in (None, 5 * 28 * 28, 4 * 28 * 28, 28 * 28)]
+    assert [pixels // tile for pixels, _, _ in taken] == [5, 5, 3, 3]
+    assert [tokens for _, tokens, _ in taken] == [
+        88,
+        88,
+        36,
+        36,
+    ]  # 16 + 8 rows of 8 + 1, or 4 of 4 + 1
+    assert torch.equal(taken[0][2], taken[1][2]) and torch.equal(taken[2][2], taken[3][2])
+    assert (taken[0][2] - taken[2][2]).abs().max() > 1e-3
+
+
+def one_tile_tower(model: Any) -> Any:
+    """The same vision model of transformers for one tile: the first slice of each tile embedding."""
+    whole = model.model.vision_model
+    values = whole.config.to_dict() | {"max_num_tiles": 1, "supported_aspect_ratios": [[1, 1]]}
+    small = type(whole)(type(whole.config)(**values)).eval()
+    state = dict(whole.state_dict())
+    for name, own in small.state_dict().items():
+        state[name] = (
+            state[name][: len(own), : own.shape[1]] if "embedding.weight" in name else state[name]
+        )
+    small.load_state_dict(state)
+    return small
+
+
+def test_one_real_tile_of_llama_is_read_as_a_vision_model_for_one_tile_reads_it() -> None:
+    """What padding to four tiles adds is not nothing: real patches attend to the padding."""
+    backbone = models.shared("mllama")
+    family, model = backbone.family, backbone.model
+    image = models.image(3, (28, 28))
+    padded, one = (family.pixels(backbone.processor, [image], most)[0] for most in (None, 28 * 28))
+    assert padded["real"].tolist() == one["real"].tolist() == [1]
+    assert len(padded["pixel_values"]) == 4 and len(one["pixel_values"]) == 1
+    assert torch.equal(padded["pixel_values"][:1], one["pixel_values"])
+    with torch.no_grad():
+        (states,) = family.encode(model, one)
+        (among,) = family.encode(model, padded)
+        expected = one_tile_tower(model)(
+            pixel_values=one["pixel_values"][None, None],
+            aspect_ratio_ids=torch.ones(1, 1, dtype=torch.long),
+            aspect_ratio_mask=torch.ones(1, 1, 1, dtype=torch.long),
+        ).last_hidden_state[0, 0, 0]
+    torch.testing.assert_close(states[:, :-1], expected, rtol=0, atol=1e-5)
+    assert states[:, -1].eq(1).all() and among[:, -1].sum() == len(states)
+    apart = (among[: len(states), :-1] - states[:, :-1]).norm() / states[:, :-1].norm()
+    assert 1e-3 < float(apart) < 1.5
+
+
+def test_shapes_keep_their_numbers_under_a_cap() -> None:
+    """Two tiles are the model's fifth shape (2 x 1), whatever the processor was allowed."""
+    backbone = models.shared("mllama")
+    wide, tall = models.image(0, (56, 28)), models.image(0, (28, 56))
+    for most, tiles in ((None, 4), (2 * 28 * 28, 2), (3 * 28 * 28, 3)):
+        pixels, layouts = backbone.family.pixels(backbone.processor, [wide, tall], most)
+        assert pixels["tiles"].tolist() == [tiles] * 2 and pixels["real"].tolist() == [2, 2]
+        assert pixels["shape"].tolist() == [2, 5] and [layout.tokens for layout in layouts] == [
+            1,
+            1,
+        ]
+    with torch.no_grad():
+        mixed = [
+            backbone.family.pixels(backbone.processor, [image], most)[0]
+            for image, most in ((wide, None), (tall, 28 * 28), (tall, 2 * 28 * 28), (wide, 28 * 28))
+        ]
+        together = {name: torch.cat([one[name] for one in mixed]) for name in mixed[0]}
+        made = backbone.family.encode(backbone.model, together)
+        for own, alone in zip(made, mixed, strict=True):
+            torch.testing.assert_close(own, backbone.family.encode(backbone.model, alone)[0])
+
+
+def test_llama_says_that_rows_are_read_apart() -> None:
+    backbone = models.shared("mllama")
+    assert backbone.form == "rows" and "images of their row" in backbone.separate
+
+
+def test_gemma_refuses_pan_and_scan() -> None:
+    made = models.backbone("gemma3")
+    made.processor.image_processor.do_pan_and_scan = True
+    for name, value in (("min_crop_size", 8), ("max_num_crops", 4), ("min_ratio_to_activate", 1.2)):
+        setattr(made.processor.image_processor, f"pan_and_scan_{name}", value)
+    with pytest.raises(UsageError, match="do_pan_and_scan to false"):
+        made.collate([models.reading("a", models.picture(1, (90, 40)))], [PLAIN])
+
+
+def test_a_template_that_refuses_turns_says_so() -> None:
+    backbone = models.shared("gemma3")
+    turns = models.conversation("What?", "red")
+    reading = replace(models.reading("a", models.picture(0)), conversation=(*turns, turns[-1]))
+    with pytest.raises(UsageError, match="refuses turns of system, user, assistant, assistant"):
+        backbone.collate([reading], [PLAIN])
+
+
+def test_blip2_answers_and_is_not_trained() -> None:
+    backbone = models.backbone("blip2")
+    readings = [
+        models.reading("a", models.picture(1, (90, 40))),
+        models.reading("b", question="Why?"),
+    ]
+    batch = backbone.collate(readings, [PLAIN])
+    prompt = batch.prompts[PLAIN]
+    text = backbone.composer.tokenizer.decode(prompt.tokens[0])
+    assert text.startswith("<image>" * 5 + "</s>") and text.endswith("Answer: red circle</s>")
+    with torch.no_grad():
+        theirs = backbone.model(
+            input_ids=prompt.tokens[:1],
+            attention_mask=prompt.attention[:1].long(),
+            pixel_values=batch.pixels["pixel_values"],
+        ).logits[prompt.predicts[:1]]
+        own = backbone.read(batch)[PLAIN][batch.targets.sample == 0]
+    torch.testing.assert_close(own, theirs, rtol=0, atol=1e-5)
+    asked = backbone.collate(readings[:1], [PLAIN], "prompts")
+    made = backbone.model.generate(
+        input_ids=asked.prompts[PLAIN].tokens,
+        attention_mask=asked.prompts[PLAIN].attention.long(),
+        pixel_values=asked.pixels["pixel_values"],
+        max_new_tokens=5,
+        do_sample=False,
+    )[0][asked.prompts[PLAIN].tokens.shape[1] :]
+    ((said, _), _) = test_generation.generate(backbone, readings, PLAIN, max_tokens=5)
+    assert said == backbone.composer.tokenizer.decode(made).strip()
+    test_feature_cache.test_encoder_then_connector_is_the_models_own_pass_bit_for_bit(backbone)
+    with pytest.raises(UsageError, match="takes no expert: BLIP-2 is served for evaluation only"):
+        backbone.attach(models.expert())
+    with pytest.raises(UsageError, match="cannot be trained: BLIP-2"):
+        apply(backbone, {"connector": Full(lr=1e-3)})
+    backbone.model.config.use_decoder_only_language_model = False
+    with pytest.raises(UsageError, match=r"encoder-decoder.*blip2-opt"):
+        backbone.family.slots(backbone.model.config, backbone.processor.tokenizer)

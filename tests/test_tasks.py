@@ -8,6 +8,8 @@ from PIL import Image
 
 from residency.catalog import names
 from residency.codec import InternVLCodec, Qwen2VLCodec, size_of
+from residency.codec_fractions import FractionCodec
+from residency.codec_json import JsonCodec
 from residency.codec_pixels import Qwen25VLCodec, ResizedCodec, codec_of, described, smart_resize
 from residency.errors import CheckpointError, DataError, UsageError
 from residency.task import PAPER, Codec, Wording, task, text_of
@@ -16,7 +18,8 @@ from residency.types import Answer, Box, Box3D, Markup, Picture, Point, Sample
 
 QWEN, INTERN = Qwen2VLCodec(), InternVLCodec()
 PIXELS, LANDMARKS = Qwen25VLCodec(), ResizedCodec()
-CODECS = pytest.mark.parametrize("codec", [QWEN, INTERN, PIXELS, LANDMARKS])
+JSON, GEMMA, LLAVA = JsonCodec(), JsonCodec(box="box_2d", rows_first=True), FractionCodec()
+CODECS = pytest.mark.parametrize("codec", [QWEN, INTERN, PIXELS, LANDMARKS, JSON, GEMMA, LLAVA])
 SIZE = (640, 480)
 BLOOD = (
     "basophil",
@@ -160,6 +163,8 @@ def test_bad_labels_and_wordings_are_one_line_errors() -> None:
 def quantum(codec: Codec, size: tuple[int, int], kind: type = Box) -> np.ndarray:
     """What a codec cannot tell apart, in pixels of the original along x and y."""
     grid = (1000, 1000)
+    if isinstance(codec, FractionCodec):
+        return np.array([max(size)] * 2) / 1000
     if isinstance(codec, Qwen25VLCodec):
         grid = codec.grid(size)
     if isinstance(codec, ResizedCodec) and kind is Point:
@@ -380,6 +385,33 @@ def test_qwen25_form_counts_pixels_of_the_resized_image() -> None:
     assert (back.x2, back.y2) == pytest.approx((640 * 56 / 112, 480 * 28 / 84))
 
 
+def test_gemma_writes_rows_first_and_qwen3_columns() -> None:
+    box, point = (
+        Box(name="a", x1=64.0, y1=48.0, x2=320.0, y2=480.0),
+        Point(name="", x=320.0, y=48.0),
+    )
+    assert '{"bbox_2d": [100, 100, 500, 1000], "label": "a"}' in text_of(
+        JSON.write_boxes([box], SIZE)
+    )
+    assert '{"box_2d": [100, 100, 1000, 500], "label": "a"}' in text_of(
+        GEMMA.write_boxes([box], SIZE)
+    )
+    assert '{"point_2d": [100, 500]}' in text_of(GEMMA.write_points([point], SIZE))
+    assert GEMMA.read_boxes('{"box_2d": [100, 900, 1000, 100]}', SIZE) == ()
+
+
+def test_llava_measures_in_the_padded_square() -> None:
+    box, point = Box(name="", x1=64.0, y1=0.0, x2=320.0, y2=480.0), Point(name="a", x=0.0, y=240.0)
+    assert text_of(LLAVA.write_boxes([box], SIZE)) == "[0.100, 0.125, 0.500, 0.875]"
+    both = LLAVA.write_boxes([replace(box, name="b"), box], SIZE)
+    assert text_of(both) == "b: [0.100, 0.125, 0.500, 0.875]; [0.100, 0.125, 0.500, 0.875]"
+    assert text_of(LLAVA.write_points([point], SIZE)) == "a: [0.000, 0.500]"
+    (published,) = LLAVA.read_boxes("It is at [0.1, 0.0, .5, 1.0].", SIZE)  # padding is cut off
+    assert (published.y1, published.y2, published.x2) == (0.0, 480.0, 320.0)
+    assert LLAVA.read_boxes("[0.1, 0.9, 0.5, 0.95] [0.5, 0.2, 0.1, 0.4] [1, 2, 3, 4]", SIZE) == ()
+    assert LLAVA.read_points("[0.5, 0.05] [0.1, 0.2, 0.3, 0.4]", SIZE) == ()
+
+
 def test_resizing_is_that_of_the_processor() -> None:
     from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize as theirs
 
@@ -404,7 +436,8 @@ def test_landmarks_of_umit_are_pixels_after_its_resize() -> None:
 
 
 def test_a_codec_survives_the_checkpoint() -> None:
-    for codec in (QWEN, INTERN, replace(PIXELS, most=784), ResizedCodec(width=100, height=50)):
+    others = (replace(PIXELS, most=784), ResizedCodec(width=100, height=50), GEMMA, LLAVA)
+    for codec in (QWEN, INTERN, JSON, *others):
         assert codec_of(described(codec)) == codec
     with pytest.raises(CheckpointError, match="writes boxes as 'Other'"):
         codec_of({"kind": "Other"})

@@ -1,7 +1,7 @@
 """What a model family is: the few facts that let one `Backbone` drive any vision-language model."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -37,6 +37,7 @@ class Family(Protocol):
     replaces_image: bool  # whether an exemplar may stand in place of the image (EP_rep)
     in_row: bool  # whether image features stand in the token row; else layers attend to them
     untrained: str  # why it is for evaluation only: no slots, no training; empty where it is not
+    chat: str  # the chat template of a family whose checkpoints have none, else empty
 
     def prefixes(self, model_config: Any) -> Mapping[str, tuple[str, ...]]:
         """Part -> prefixes of parameter names. The longest matching prefix decides."""
@@ -172,18 +173,18 @@ def sequential_positions(length: int) -> Int[Tensor, "1 t"]:
 
 
 @contextmanager
-def bypassed(
-    module: nn.Module, instead: Callable[..., Any] = lambda given: given, name: str = "forward"
-) -> Iterator[None]:
-    """Inside, a method of the module is another function.
-
-    Without one it returns what it is given, so that what runs before it can be had alone.
-    """
-    setattr(module, name, instead)
+def replaced(module: nn.Module, method: str, function: Callable[..., Any]) -> Iterator[None]:
+    """Inside, a method of the module is another function."""
+    setattr(module, method, function)
     try:
         yield
     finally:
-        delattr(module, name)  # the method of its class is in force again
+        delattr(module, method)  # that of its class is in force again
+
+
+def bypassed(module: nn.Module) -> AbstractContextManager[None]:
+    """Inside, the module returns what it is given, so that what runs before it can be had alone."""
+    return replaced(module, "forward", lambda given: given)
 
 
 def family_of(model_type: str) -> tuple[str, Family]:

@@ -60,8 +60,8 @@ class FractionCodec:
         for name, (x, y) in _shapes(_POINT, text):
             across, down = x * edge - left, y * edge - top
             if -slack <= across <= size[0] + slack and -slack <= down <= size[1] + slack:
-                across, down = min(max(across, 0), size[0]), min(max(down, 0), size[1])
-                found.append(Point(name=name, x=across, y=down))
+                x, y = min(max(across, 0.0), float(size[0])), min(max(down, 0.0), float(size[1]))
+                found.append(Point(name=name, x=x, y=y))
         return tuple(found)
 
     def _row(self, name: str, cells: Sequence[int]) -> str:
@@ -94,8 +94,8 @@ def _shapes(shape: re.Pattern[str], text: str) -> Iterator[tuple[str, list[float
 def _box(name: str, values: Sequence[float], size: Size) -> Box | None:
     """A box in pixels of the original, None without area or outside of the image."""
     edge, left, top = _square(size)
-    x1, x2 = (min(max(values[k] * edge - left, 0.0), size[0]) for k in (0, 2))
-    y1, y2 = (min(max(values[k] * edge - top, 0.0), size[1]) for k in (1, 3))
+    x1, x2 = (min(max(values[k] * edge - left, 0.0), float(size[0])) for k in (0, 2))
+    y1, y2 = (min(max(values[k] * edge - top, 0.0), float(size[1])) for k in (1, 3))
     if max(values) > 1 or x1 >= x2 or y1 >= y2:
         return None
     return Box(name=name, x1=x1, y1=y1, x2=x2, y2=y2)

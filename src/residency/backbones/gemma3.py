@@ -22,7 +22,7 @@ from residency.types import Prompt, Tree
 
 model_types = ("gemma3",)
 codec = JsonCodec(box="box_2d", rows_first=True)
-replaces_image, in_row, untrained = True, True, ""
+replaces_image, in_row, untrained, chat = True, True, "", ""
 
 
 def prefixes(model_config: Any) -> Mapping[str, tuple[str, ...]]:

@@ -28,9 +28,7 @@ from residency.codec import InternVLCodec
 
 model_types = ("internvl",)
 codec = InternVLCodec()
-replaces_image = True
-in_row = True
-untrained = ""
+replaces_image, in_row, untrained, chat = True, True, "", ""
 separate, template = odd_layers, as_written
 inputs, onward = masked, masked_onward
 

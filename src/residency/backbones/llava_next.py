@@ -22,6 +22,7 @@ from residency.backbone import (
     masked,
     masked_onward,
     odd_layers,
+    replaced,
     sequential_positions,
     slot_ids,
 )
@@ -29,7 +30,7 @@ from residency.codec_fractions import FractionCodec
 
 model_types = ("llava_next",)
 codec = FractionCodec()
-replaces_image, in_row, untrained = True, True, ""
+replaces_image, in_row, untrained, chat = True, True, "", ""
 separate, template = odd_layers, as_written
 inputs, onward = masked, masked_onward
 
@@ -154,7 +155,7 @@ def encode(model: PreTrainedModel, pixels: Mapping[str, Tensor]) -> list[Tensor]
 
     with (
         bypassed(inner.multi_modal_projector),
-        bypassed(inner, packed, "pack_image_features"),
+        replaced(inner, "pack_image_features", packed),
     ):
         made = inner.get_image_features(
             pixels["pixel_values"],

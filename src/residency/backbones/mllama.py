@@ -18,13 +18,13 @@ from PIL.Image import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel, ProcessorMixin
 
-from residency.backbone import ImageLayout, as_written, bypassed, sequential_positions, slot_ids
+from residency.backbone import ImageLayout, as_written, replaced, sequential_positions, slot_ids
 from residency.codec_json import JsonCodec
 from residency.types import Prompt, Tree
 
 model_types = ("mllama",)
 codec = JsonCodec()
-replaces_image, in_row, untrained = True, False, ""
+replaces_image, in_row, untrained, chat = True, False, "", ""
 template = as_written
 
 
@@ -150,7 +150,7 @@ def _tiles(tower: Any, count: int) -> Iterator[None]:
             tower.gated_positional_embedding,
             tower.post_tile_positional_embedding,
         ):
-            aside.enter_context(bypassed(embedding, _cut(embedding.forward, missing)))
+            aside.enter_context(replaced(embedding, "forward", _cut(embedding.forward, missing)))
         yield
 
 

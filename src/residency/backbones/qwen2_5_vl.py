@@ -14,13 +14,13 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from residency.backbone import bypassed
+from residency.backbone import replaced
 from residency.backbones import qwen2_vl
 from residency.codec_pixels import Qwen25VLCodec
 
 model_types = ("qwen2_5_vl",)
 codec = Qwen25VLCodec()
-replaces_image, in_row, untrained = True, True, ""
+replaces_image, in_row, untrained, chat = True, True, "", ""
 prefixes, slots, separate, merges = (
     qwen2_vl.prefixes,
     qwen2_vl.slots,
@@ -43,7 +43,9 @@ def encode(model: PreTrainedModel, pixels: Mapping[str, Tensor]) -> list[Tensor]
     grids = pixels["image_grid_thw"]
     unit = visual.spatial_merge_unit
     # The tower puts what the merger returns back into order, so it must be given one row per token.
-    with bypassed(visual.merger, lambda states: states.reshape(len(states) // unit, -1)):
+    with replaced(
+        visual.merger, "forward", lambda states: states.reshape(-1, unit * states.shape[1])
+    ):
         made = visual(pixels["pixel_values"].type(visual.dtype), grid_thw=grids)
     return list(made.pooler_output.split((grids.prod(-1) // unit).tolist()))
 

@@ -27,9 +27,7 @@ from residency.codec import Qwen2VLCodec
 
 model_types = ("qwen2_vl",)
 codec = Qwen2VLCodec()
-replaces_image = True
-in_row = True
-untrained = ""
+replaces_image, in_row, untrained, chat = True, True, "", ""
 separate, template = odd_layers, as_written
 inputs, onward = masked, masked_onward
 

@@ -193,7 +193,9 @@ def _load_base(model: str, device: torch.device, dtype: torch.dtype | None) -> B
             f"{model} lacks {len(absent)} weights of a {config.model_type} model, for example "
             f"{absent[0]}. Copy it again from a whole source."
         )
-    return Backbone(name, family, network.to(device), _processor(where), _named(model)).eval()
+    return Backbone(
+        name, family, network.to(device), _processor(where, family), _named(model)
+    ).eval()
 
 
 def _family(model: str, config: Any) -> tuple[str, Family]:
@@ -203,11 +205,12 @@ def _family(model: str, config: Any) -> tuple[str, Family]:
         raise UsageError(f"{model}: {error}") from error
 
 
-def _processor(where: str) -> Any:
+def _processor(where: str, family: Family) -> Any:
     from transformers import AutoProcessor  # heavy
 
     with _readable(Path(where)):
         processor = AutoProcessor.from_pretrained(where, trust_remote_code=False)
+        processor.chat_template = processor.chat_template or family.chat
         if not hasattr(processor, "image_processor") or not processor.chat_template:
             raise CheckpointError(
                 f"{where} has no complete processor: an image processor, a tokenizer and a chat "
@@ -234,7 +237,7 @@ def empty(model: str) -> Backbone:
     with torch.device("meta"):
         network = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
     network.tie_weights()
-    backbone = Backbone(name, family, network, _processor(resolve(base)), base)
+    backbone = Backbone(name, family, network, _processor(resolve(base), family), base)
     folder = checkpoint_folder(model)
     if folder is not None and (folder / "parts.safetensors").is_file():
         with _readable(folder / "parts.safetensors"), torch.device("meta"):
