@@ -11,19 +11,25 @@ import torch
 from torch import Tensor
 
 import models
+import ranks
+import real_sizes
+import residency.step
 import test_backbones
 import test_feature_cache
 import test_generation
 import test_rows
+import test_stage
 import test_store
 import test_trees
 from residency.errors import UsageError
+from residency.model import store
 from residency.model.collate import Collator
 from residency.model.huggingface import Backbone
 from residency.model.rows import Composer, Slots
 from residency.model.slots import ProxyInstruction
 from residency.objective import nll
 from residency.objectives.vitask import VITask
+from residency.recipe import plan
 from residency.train.trainable import Audit, apply, fingerprint
 from residency.train.values import Full, LoRA, Train
 from residency.types import PLAIN
@@ -305,3 +311,28 @@ def test_blip2_answers_and_is_not_trained() -> None:
     backbone.model.config.use_decoder_only_language_model = False
     with pytest.raises(UsageError, match=r"encoder-decoder.*blip2-opt"):
         backbone.family.slots(backbone.model.config, backbone.processor.tokenizer)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", real_sizes.PUBLISHED)
+def test_published_sizes_can_be_planned_without_weights(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From `config.json` alone: parts, how views are read, time and memory."""
+    monkeypatch.setattr(residency.step, "open_dataset", lambda name: ranks.dataset(6))
+    base = real_sizes.folder(family, tmp_path / "base")
+    shape = store.empty(str(base))
+    millions = sum(p.numel() for part in shape.parts().values() for p in part.values()) / 1e6
+    assert abs(millions / real_sizes.PUBLISHED[family] - 1) < 0.01
+    stage = test_stage.stage(train=TRAINED.get(family, CONNECT))
+    recipe = replace(test_stage.recipe(tmp_path / "run", stage), base=str(base))
+    if shape.family.untrained:
+        with pytest.raises(UsageError, match="cannot be trained"):
+            plan(recipe)
+        return
+    said = plan(recipe)
+    print(said)
+    for part, of in shape.parts().items():
+        assert f"{part} " in said and f"{sum(p.numel() for p in of.values()):,}" in said
+    assert ("rows of their own" if family == "mllama" else "as trees") in said
+    assert "GiB on this device" in said
