@@ -80,7 +80,7 @@ def pixels(
 ) -> tuple[dict[str, Tensor], list[ImageLayout]]:
     """Images `[n, 3, h, w]`, all of one size, so nothing can be capped."""
     del max_pixels
-    made = processor.image_processor(images=list(images), return_tensors="pt")  # type: ignore[attr-defined]
+    made = processor.image_processor(images=list(images), return_tensors="pt")
     queries: int = processor.num_query_tokens  # type: ignore[attr-defined]
     return {"pixel_values": made["pixel_values"]}, [ImageLayout(queries, (1, queries))] * len(
         images
@@ -89,7 +89,7 @@ def pixels(
 
 def image_token(processor: ProcessorMixin) -> int:
     """`<image>`."""
-    words: Any = processor.tokenizer  # type: ignore[attr-defined]
+    words: Any = processor.tokenizer
     token: int = words.convert_tokens_to_ids("<image>")
     return token
 

@@ -57,7 +57,7 @@ def pixels(
 ) -> tuple[dict[str, Tensor], list[ImageLayout]]:
     """Images `[n, 3, h, w]`; every one takes the same number of tokens, so nothing can be capped."""
     del max_pixels
-    made = processor.image_processor(images=list(images), return_tensors="pt")  # type: ignore[attr-defined]
+    made = processor.image_processor(images=list(images), return_tensors="pt")
     if torch.as_tensor(made["num_crops"]).any():
         raise UsageError(
             "Pan and scan cuts images into crops with words of their own between them, which is not "
@@ -70,13 +70,13 @@ def pixels(
 
 def image_token(processor: ProcessorMixin) -> int:
     """`<image_soft_token>`."""
-    token: int = processor.tokenizer.image_token_id  # type: ignore[attr-defined]
+    token: int = processor.tokenizer.image_token_id
     return token
 
 
 def template(processor: ProcessorMixin, text: str) -> str:
     """The template writes `<start_of_image>`; the processor puts the rest and blank lines around it."""
-    words: Any = processor.tokenizer  # type: ignore[attr-defined]
+    words: Any = processor.tokenizer
     whole = f"\n\n{words.boi_token}{words.image_token}{words.eoi_token}\n\n"
     return text.replace(words.boi_token, whole)
 

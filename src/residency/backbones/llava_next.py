@@ -65,7 +65,7 @@ def pixels(
     `max_pixels` caps the area of the tiles, the whole image's included, by making the image smaller:
     the model derives the grid from its size. There are at least three.
     """
-    image_processor: Any = processor.image_processor  # type: ignore[attr-defined]
+    image_processor: Any = processor.image_processor
     if max_pixels is not None:
         images = [_fitted(image, image_processor, max_pixels) for image in images]
     made = image_processor(images=list(images), return_tensors="pt")
@@ -78,7 +78,7 @@ def pixels(
     word: str = processor.image_token  # type: ignore[attr-defined]
     layouts = []
     for n in range(len(images)):
-        tokens = processor.replace_image_token(made, n).count(word)  # type: ignore[attr-defined]
+        tokens = processor.replace_image_token(made, n).count(word)
         layouts.append(ImageLayout(tokens, (1, tokens)))
     return {
         "pixel_values": torch.cat(

@@ -61,7 +61,7 @@ def pixels(
     processor: ProcessorMixin, images: Sequence[Image], max_pixels: int | None
 ) -> tuple[dict[str, Tensor], list[ImageLayout]]:
     """Tiles of all images `[tiles, 3, h, w]`; of each how many there are, how many real, its shape."""
-    image_processor: Any = processor.image_processor  # type: ignore[attr-defined]
+    image_processor: Any = processor.image_processor
     most = image_processor.max_image_tiles
     side = image_processor.size["height"]
     tiles = most if max_pixels is None else min(max(max_pixels // side**2, 1), most)
