@@ -1,8 +1,11 @@
 """Shared fixtures; nothing of residency is imported here, for jaxtyping must hook it first."""
 
 import os
+import tempfile
 from pathlib import Path
 
+# What tests learn about files is no one else's.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="residency-tests-")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

@@ -10,7 +10,7 @@ from residency.errors import DataError, UsageError
 from residency.metric import metric, metrics
 from residency.parameters import parameters
 
-COMMON_KEYS = ("base", "data", "out", "seed", "limit", "baselines")
+COMMON_KEYS = ("base", "data", "out", "seed", "limit", "baselines", "on_bad", "max_bad")
 
 
 def entries(collection: str):

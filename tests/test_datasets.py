@@ -16,9 +16,10 @@ import pyarrow.parquet
 import pytest
 
 from residency.codec import Qwen2VLCodec
-from residency.data.check import check, show
+from residency.data.check import check
 from residency.data.npz import Archive
 from residency.data.rows import Rows
+from residency.data.show import show
 from residency.data.splits import assign
 from residency.dataset import Dataset, open_dataset
 from residency.datasets import medmnist

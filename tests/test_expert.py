@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from residency.data.mixture import stratified
+from residency.data.strata import stratified
 from residency.dataset import Dataset
 from residency.errors import CheckpointError, DataError, UsageError
 from residency.evaluate.experts import answers

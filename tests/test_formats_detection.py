@@ -7,7 +7,8 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from residency.data.check import check, show
+from residency.data.check import check
+from residency.data.show import show
 from residency.dataset import open_dataset
 from residency.datasets import voc as voc_reader
 from residency.errors import DataError

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from residency.data.bad import sift
-from residency.data.check import check, show
+from residency.data.bad import LeftOut, Policy, sift
+from residency.data.check import check
 from residency.data.identity import stand_in
+from residency.data.show import show
 from residency.data.volumes import Slices
 from residency.dataset import open_dataset
 from residency.errors import DataError
@@ -97,7 +98,8 @@ def test_dicom_folders_that_lack_something(tmp_path):
     found = check(open_dataset(str(tmp_path)))
     assert {problem.code for problem in found.problems} == {"dicom", "empty_answer"}
     with pytest.raises(DataError, match="bad rows"):
-        sift(open_dataset(str(tmp_path)))
+        opened = open_dataset(str(tmp_path))
+        sift(opened, Policy(), left_out=LeftOut(tmp_path / "run")).split(next(iter(opened.splits)))
     table(tmp_path / "a.csv", {"who": "77", "label": "x"})
     table(tmp_path / "b.csv", {"who": "77", "label": "x"})
     assert not dicom.recognises(tmp_path)

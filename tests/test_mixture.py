@@ -14,8 +14,11 @@ import pytest
 from PIL.Image import Image
 
 import residency.tasks
-from residency.data.mixture import Mixture, Sampler, Share, order, stratified
+from residency.data.mix import Mix
+from residency.data.mixture import Mixture, Share
 from residency.data.negatives import Negatives, uniform
+from residency.data.sampler import Sampler, order
+from residency.data.strata import stratified
 from residency.data.stream import prefetch
 from residency.dataset import Dataset
 from residency.errors import DataError, UsageError
@@ -87,8 +90,16 @@ def dataset(name: str, samples: list[Sample]) -> Dataset:
     return Dataset(name=name, splits={"train": samples}, digest=name)
 
 
-def mix(*datasets: Dataset, limit: int | None = None, seed: int = 0) -> Mixture:
-    return Mixture.of(datasets, "train", limit=limit, wording=Wording(), codec=NoCodec(), seed=seed)
+def mix(*datasets: Dataset, limit: int | None = None, seed: int = 0, how: str = "all") -> Mixture:
+    return Mixture.of(
+        datasets,
+        "train",
+        limit=limit,
+        wording=Wording(),
+        codec=NoCodec(),
+        seed=seed,
+        mix=Mix.of(how),
+    )
 
 
 def test_sample_numbers_run_over_all_data_sets() -> None:
@@ -132,7 +143,7 @@ def test_limit_is_stratified_seeded_and_described() -> None:
     many = dataset("a", make("a", "x" * 80 + "y" * 18 + "z" * 2))
     few = dataset("b", make("b", "uv"))
     mixture = mix(many, few, limit=10)
-    assert mixture.describe() == [Share("a", "train", 10, 100), Share("b", "train", 2, 2)]
+    assert mixture.describe() == [Share("a", "train", 10, 100, 10), Share("b", "train", 2, 2, 2)]
     counts = Counter(mixture.sample(i).answer for i in range(10))
     assert counts == {"x": 7, "y": 2, "z": 1} or counts == {"x": 8, "y": 1, "z": 1}
     ids = [mixture.sample(i).id for i in range(len(mixture))]
@@ -298,6 +309,80 @@ def test_a_sampler_refuses_the_state_of_another_run() -> None:
         Sampler(10, 2, seed=6).restore(state)
     with pytest.raises(UsageError, match="both must be positive"):
         Sampler(0, 2, seed=6)
+
+
+def sources(drawn: np.ndarray, mixture: Mixture) -> Counter[str]:
+    return Counter(mixture.sample(int(index)).dataset for index in drawn)
+
+
+@pytest.mark.parametrize(
+    ("how", "draws"),
+    [
+        ("all", (30, 10)),
+        ("weights:1:1", (20, 20)),
+        ("weights:1:3", (10, 30)),
+        ("temperature:1", (30, 10)),
+        ("temperature:1000", (20, 20)),
+        ("temperature:2", (25, 15)),  # sqrt(30) : sqrt(10) = 63.4 % : 36.6 %
+        ("counts:7:25", (7, 25)),
+    ],
+)
+def test_an_epoch_draws_what_the_mix_says(how: str, draws: tuple[int, int]) -> None:
+    both = mix(dataset("a", make("a", "xyz" * 10)), dataset("b", make("b", "uv" * 5)), how=how)
+    assert both.draws == draws
+    assert [share.draws for share in both.describe()] == list(draws)
+    counts: Counter[int] = Counter()
+    for epoch in range(4):
+        drawn = both.order(5, epoch)
+        assert sources(drawn, both) == {"a": draws[0], "b": draws[1]}
+        counts.update(drawn.tolist())
+    for own in (range(30), range(30, 40)):  # no sample is seen twice more than another
+        seen = [counts[index] for index in own]
+        assert max(seen) - min(seen) <= 1
+    assert both.order(5, 2).tolist() == both.order(5, 2).tolist()
+    assert how == "all" or both.order(5, 2).tolist() != both.order(6, 2).tolist()
+
+
+def test_classes_are_drawn_equally_often_and_each_in_turn() -> None:
+    rare = mix(dataset("a", make("a", "x" * 20 + "y" * 3 + "z")), how="counts:10+classes")
+    seen: Counter[str] = Counter()
+    own: Counter[str] = Counter()
+    for epoch in range(6):
+        for index in rare.order(1, epoch):
+            sample = rare.sample(int(index))
+            seen[str(sample.answer)] += 1
+            own[sample.id] += 1
+    assert seen == {"x": 20, "y": 20, "z": 20}
+    assert {own[f"a-{number}"] for number in range(20)} == {1}, "each x once before any twice"
+    assert sorted(own[f"a-{number}"] for number in (20, 21, 22)) == [6, 7, 7]
+
+
+@pytest.mark.parametrize("stop", range(9))
+def test_a_weighted_mixture_resumes_exactly(stop: int) -> None:
+    both = mix(
+        dataset("a", make("a", "xyz" * 4)), dataset("b", make("b", "uv")), how="weights:1:2+classes"
+    )
+
+    def sampler() -> Sampler:
+        return Sampler(both.epoch_size, 4, 5, lambda epoch: both.order(5, epoch))
+
+    def run(one: Sampler, epochs: int) -> list[tuple[list[int], dict[str, int]]]:
+        return [pair for _ in range(epochs) for pair in one.with_state()]
+
+    whole = run(sampler(), 3)
+    resumed = sampler()
+    resumed.restore(whole[stop][1])
+    assert run(resumed, 3 - resumed.epoch) == whole[stop + 1 :]
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["half", "weights", "weights:1", "weights:1:0", "weights:a:b", "counts:1.5:2", "temperature:0",
+     "all:3", "weights:1:2+labels", "temperature:nan"],
+)  # fmt: skip
+def test_a_mix_that_means_nothing_is_refused(how: str) -> None:
+    with pytest.raises(UsageError, match="mix="):
+        mix(dataset("a", make("a", "xy")), dataset("b", make("b", "xy")), how=how)
 
 
 def test_prefetch_keeps_the_order_and_measures_the_wait() -> None:

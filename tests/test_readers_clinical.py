@@ -6,7 +6,8 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from residency.data.check import check, show
+from residency.data.check import check
+from residency.data.show import show
 from residency.dataset import Dataset, open_dataset
 from residency.errors import DataError
 

@@ -8,8 +8,9 @@ import PIL.Image
 import pytest
 
 from residency.codec import Qwen2VLCodec
-from residency.data.check import check, show
+from residency.data.check import check
 from residency.data.records import BLOCK, stream_records
+from residency.data.show import show
 from residency.dataset import Dataset, open_dataset
 from residency.errors import DataError
 from residency.task import task, text_of

@@ -1,15 +1,17 @@
 """Retelling: response shuffling (InstFree, eq. 4), instructions drawn afresh, draws by rare words."""
 
-from collections import Counter
+from collections import functools
 from typing import Any
 
+import Counter
 import numpy as np
 import pytest
 
 import models
 import ranks
-from residency.data.mixture import Mixture, Sampler, drawn
+from residency.data.mixture import Mixture
 from residency.data.retelling import Retelling, permutation, rarity, sentences
+from residency.data.sampler import Sampler, drawn
 from residency.errors import UsageError
 from residency.task import Wording, text_of
 from residency.train.feed import Feed
@@ -140,7 +142,7 @@ def mixture(backbone: Any, retelling: Retelling) -> Mixture:
 def feed(retelling: Retelling, *, seed: int = 0, rank: int = 0, world: int = 1) -> Any:
     backbone = models.backbone("qwen2_vl")
     mixed = mixture(backbone, retelling)
-    sampler = Sampler(len(mixed), 2, seed, mixed.weights)
+    sampler = Sampler(len(mixed), 2, seed, functools.partial(mixed.order, seed))
     return Feed(
         backbone=backbone, mixture=mixed, sampler=sampler, views=(ranks.Likelihood().view,),
         size=1, seed=seed, rank=rank, world=world,

@@ -102,7 +102,8 @@ def test_the_two_stages_of_vitask_continue_one_adapter_and_freeze_the_connector(
     assert not torch.equal(logits[PLAIN], logits[EXEMPLAR])
     facts = json.loads((tmp_path / "two" / "done.json").read_text())["facts"]
     assert facts["updates"] == 2 and facts["dropped"] == 0
-    assert facts["samples"] == [{"dataset": "noise", "split": "train", "used": 6, "available": 6}]
+    share = {"dataset": "noise", "split": "train", "used": 6, "available": 6, "draws": 6}
+    assert facts["samples"] == [share]
     assert [part["part"] for part in facts["parts"]][-1] == "expert"
     assert "exemplar_connector" in facts["audit"]["unchanged"]
     assert set(facts["last_terms"]) == {"vanilla", "exemplar", "align", "contrast"}

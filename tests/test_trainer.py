@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 import models
 import ranks
-from residency.data.mixture import Sampler
+from residency.data.sampler import Sampler
 from residency.errors import CheckpointError, DataError, ResidencyError, UsageError
 from residency.model import store
 from residency.model.huggingface import Backbone, Limits

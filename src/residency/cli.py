@@ -317,7 +317,7 @@ def _list() -> int:
 
 
 def _show(name: str, *, page: str | None = None) -> int:
-    from residency.data.check import show
+    from residency.data.show import show
     from residency.dataset import find_reader, open_dataset
 
     dataset = open_dataset(name)

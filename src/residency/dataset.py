@@ -1,6 +1,6 @@
 """What a data set is: named splits of samples, and the facts that hold for all of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -20,6 +20,8 @@ class Dataset:
     identifies the content: it is part of a run's identity. `notes` says what was found wrong and
     what was done about it, and whatever else is worth knowing; `defects` counts, by kind, what is wrong
     with the files and shows in no sample any more, because the reader left it out or mended it.
+    `synthetic` samples are computed when they are indexed, so none of them can be bad.
+    `admitted` gives the samples of a split that may be used, where that had to be found out.
     """
 
     name: str
@@ -32,6 +34,8 @@ class Dataset:
     licence: str = ""
     notes: tuple[str, ...] = ()
     defects: Mapping[str, int] = field(default_factory=dict)
+    synthetic: bool = False
+    admitted: Callable[[str], Sequence[Sample]] | None = field(default=None, repr=False)
 
     @property
     def card(self) -> dict[str, object]:
@@ -52,7 +56,7 @@ class Dataset:
         if name not in self.splits:
             have = ", ".join(self.splits)
             raise UsageError(f"Data set {self.name!r} has no split {name!r}; it has: {have}.")
-        return self.splits[name]
+        return self.admitted(name) if self.admitted else self.splits[name]
 
 
 @runtime_checkable

@@ -27,6 +27,8 @@ def evaluate(
     shuffle_options: bool = False,
     seed: int = 0,
     limit: int | None = None,
+    on_bad: Literal["fail", "skip", "quarantine"] = "fail",
+    max_bad: float = 0.001,
     batch_size: int = 32,
     list_options: bool = True,
     template: str = "paper",
@@ -46,7 +48,9 @@ def evaluate(
     majority answer, chance, how often each option letter is said, and what the split shares with the
     training split. `metrics` replace those that the tasks declare. A run that was stopped goes on where it
     was; `mode=auto` scores every label of a closed set that the instruction lists, else generates.
-    `shuffle_options` asks options in a stored order of each sample's own. A prompt of more than
+    `shuffle_options` asks options in a stored order of each sample's own. Bad rows stop it before anything
+    is asked (`on_bad=fail`), or are left out and counted (`skip`, and `quarantine`, which lists them in
+    `bad.jsonl`) while they are at most the share `max_bad`. A prompt of more than
     `max_tokens` fails, or has its images shrunk.
 
     Raises:

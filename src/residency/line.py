@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from residency.catalog import suggest
+from residency.data.augment import Augment
+from residency.data.mix import Mix
 from residency.dataset import open_dataset
 from residency.errors import UsageError
 from residency.evaluate.steps import Evaluate, EvaluateExpert, Mode, Rank
@@ -57,6 +59,8 @@ class Tuning:
     exemplar: Exemplar = "cls"
     microbatch_size: int | None = None  # None: the largest divisor of the batch up to MICROBATCH
     limits: Limits = Limits()  # noqa: RUF009 - frozen
+    mix: str = "all"  # see `residency.data.mix`
+    augment: tuple[str, ...] = ()  # see `residency.data.augment`
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Tuning":
@@ -123,6 +127,8 @@ class Tuning:
             exemplar=self.exemplar,
             wording=self.wording,
             limits=self.limits,
+            mix=Mix.of(self.mix),
+            augment=Augment.of(self.augment),
         )
 
     def vanilla(self, name: str = "vanilla", *, vision: bool = False) -> Stage:

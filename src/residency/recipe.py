@@ -1,5 +1,6 @@
 """What a recipe is: a line of steps in one run folder, skipped when done, refused when changed."""
 
+import functools
 import hashlib
 import json
 import os
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from residency.data.bad import COUNTS, LIST, LeftOut, Policy, sift
+from residency.dataset import Dataset
 from residency.errors import UsageError
 from residency.evaluate.results import (
     Row,
@@ -68,7 +71,13 @@ class Recipe:
         words = [f"{key}={_word(value)}" for key, value in self.settings.items()]
         return shlex.join(["residency", *head, *words])
 
-    def workspace(self) -> Workspace:
+    @property
+    def policy(self) -> Policy:
+        """What the parameters `on_bad` and `max_bad` say about bad rows."""
+        own = {key: self.settings[key] for key in ("on_bad", "max_bad") if key in self.settings}
+        return Policy(**own)  # type: ignore[arg-type]
+
+    def workspace(self, **own: Any) -> Workspace:
         """The run's folder and shared state; nothing is written yet."""
         return Workspace(
             out=Path(self.out),
@@ -76,6 +85,7 @@ class Recipe:
             seed=self.seed,
             limit=self.limit,
             command=self.command(),
+            **own,
         )
 
 
@@ -92,7 +102,8 @@ def execute(recipe: Recipe) -> list[Row]:
     Raises:
         UsageError: the run folder belongs to other settings, or is no run.
     """
-    workspace = recipe.workspace()
+    left_out = LeftOut(Path(recipe.out))
+    workspace = recipe.workspace(prepare=functools.partial(_prepared, recipe, left_out))
     identities = _identities(recipe, workspace)
     if int(os.environ.get("RANK", "0")):
         _follow(recipe, workspace, identities)
@@ -113,7 +124,19 @@ def execute(recipe: Recipe) -> list[Row]:
             _drop(workspace.folder(dependent))
         seconds = _perform(step, workspace, identities[step.name])
         print(f"{label}: done in {seconds:.0f} s", flush=True)
-    return _collect(recipe, workspace, identities)
+    return _collect(recipe, workspace, identities, left_out)
+
+
+def _prepared(recipe: Recipe, left_out: LeftOut, dataset: Dataset) -> Dataset:
+    """A data set as the run uses it; says what its reader left out or mended."""
+    if dataset.defects:
+        count = sum(dataset.defects.values())
+        print(
+            f"{dataset.name}: {count:,} defects of the files were left out or mended; "
+            "`residency data check` lists them.",
+            flush=True,
+        )
+    return sift(dataset, recipe.policy, left_out=left_out, limit=recipe.limit, seed=recipe.seed)
 
 
 def _dependents(recipe: Recipe, name: str) -> list[str]:
@@ -160,7 +183,9 @@ def _follow(recipe: Recipe, workspace: Workspace, identities: Mapping[str, str])
             time.sleep(PACE)
 
 
-def _collect(recipe: Recipe, workspace: Workspace, identities: Mapping[str, str]) -> list[Row]:
+def _collect(
+    recipe: Recipe, workspace: Workspace, identities: Mapping[str, str], left_out: LeftOut
+) -> list[Row]:
     """Gather the rows of all steps into `results.json`; note the last model in `run.json`."""
     rows: list[Row] = []
     details: list[Any] = []
@@ -175,11 +200,11 @@ def _collect(recipe: Recipe, workspace: Workspace, identities: Mapping[str, str]
     rows += mean_rows(rows)
     path = workspace.out / "results.json"
     if rows:
-        more = {"details": details}
+        more = {"details": details, "left_out": left_out.counts}
         write_summary(path, rows, command=recipe.command(), versions=versions(), more=more)
     _note(workspace.out, recipe, identities, model)
     if rows:
-        print(f"\n{table(rows)}\nResults: {path}")
+        print("\n".join(["", table(rows), *left_out.lines(), f"Results: {path}"]))
     return rows
 
 
@@ -212,7 +237,7 @@ def _identities(recipe: Recipe, workspace: Workspace) -> dict[str, str]:
         needs = [made[need] for need in step.needs]
         source = str(getattr(step, "source", ""))  # a folder may change under its name
         weights = identity(source) if source and Path(source).is_dir() else None
-        text = repr((step, cards, needs, weights, base, recipe.seed, recipe.limit))
+        text = repr((step, cards, needs, weights, base, recipe.seed, recipe.limit, recipe.policy))
         made[step.name] = hashlib.sha256(text.encode()).hexdigest()[:16]
     return made
 
@@ -240,7 +265,8 @@ def _claim(recipe: Recipe, workspace: Workspace, identities: Mapping[str, str]) 
                 "the folder."
             )
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    listed = (LIST, COUNTS)  # what an attempt that stopped at bad rows leaves
+    if out.exists() and (not out.is_dir() or any(e.name not in listed for e in out.iterdir())):
         raise UsageError(f"{out} is not empty and is no run. Choose another out=.")
     try:
         out.mkdir(parents=True, exist_ok=True)

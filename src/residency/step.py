@@ -1,6 +1,6 @@
 """What a step of a recipe is, and the workspace that the steps of a run share."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -11,15 +11,23 @@ from residency.errors import UsageError
 BASE = "base"  # names the untouched generalist where a step names the step it starts from
 
 
+def _as_it_is(dataset: Dataset) -> Dataset:
+    return dataset
+
+
 @dataclass(kw_only=True)
 class Workspace:
-    """Where the steps of one run read and write; data sets are opened once."""
+    """Where the steps of one run read and write; data sets are opened once.
+
+    `prepare` is done to a data set when it is opened: a run leaves out, or refuses, bad rows.
+    """
 
     out: Path
     base: str
     seed: int
     limit: int | None
     command: str
+    prepare: Callable[[Dataset], Dataset] = _as_it_is
     _open: dict[str, Dataset] = field(default_factory=dict)
 
     def folder(self, step: str) -> Path:
@@ -34,7 +42,7 @@ class Workspace:
         """
         for spec in specs:
             if spec not in self._open:
-                self._open[spec] = open_dataset(spec)
+                self._open[spec] = self.prepare(open_dataset(spec))
         opened = [self._open[spec] for spec in specs]
         names = [dataset.name for dataset in opened]
         if len(set(names)) < len(names):

@@ -1,6 +1,6 @@
 """Several data sets as one numbered sequence of readings, and the order in which they are seen."""
 
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -8,8 +8,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from residency.data.augment import Augment
+from residency.data.mix import Mix
 from residency.data.negatives import Negatives
 from residency.data.retelling import Retelling, rarity
+from residency.data.sampler import balanced, drawn, endless, order
+from residency.data.strata import stratified, stratum
 from residency.dataset import Dataset
 from residency.errors import DataError, UsageError
 from residency.task import Codec, Task, Wording, task, text_of
@@ -27,6 +31,7 @@ class Share(NamedTuple):
     split: str
     used: int
     available: int
+    draws: int = 0  # of an epoch; 0 where nothing is drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +49,8 @@ class Mixture:
     codec: Codec
     retelling: Retelling = Retelling()  # noqa: RUF009 - frozen
     turns: Turns = "apart"
+    mix: Mix = Mix()  # noqa: RUF009 - frozen
+    augment: Augment = Augment()  # noqa: RUF009 - frozen
     _tasks: dict[str, Task] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
@@ -58,14 +65,19 @@ class Mixture:
         seed: int = 0,
         retelling: Retelling = Retelling(),  # noqa: B008 - frozen
         turns: Turns = "apart",
+        mix: Mix = Mix(),  # noqa: B008 - frozen
+        augment: Augment = Augment(),  # noqa: B008 - frozen
     ) -> "Mixture":
         """The `split` of every data set; `limit` keeps that many samples of each.
+
+        `mix` says how much of each an epoch draws, `augment` how readings may change their images.
 
         The subset keeps the proportions of the answers and, where `limit` allows, one sample of
         each; `describe` shows what was left out.
 
         Raises:
-            UsageError: no data set, the same one twice, an empty or unknown split, limit < 1.
+            UsageError: no data set, the same one twice, an empty or unknown split, limit < 1, or a
+                mix for another number of data sets.
         """
         names = [dataset.name for dataset in datasets]
         if not names or len(set(names)) < len(names):
@@ -84,6 +96,9 @@ class Mixture:
                 raise UsageError(f"Split {split!r} of data set {dataset.name!r} has no samples.")
             whole = limit is None or limit >= len(samples)
             picks.append(range(len(samples)) if whole else stratified(samples, limit or 0, seed))
+        mix.draws([len(pick) for pick in picks])
+        if retelling.draw != "uniform" and not mix.plain:
+            raise UsageError("Draws by rare words and a mix exclude each other: use mix=all.")
         return cls(
             datasets=tuple(datasets),
             split=split,
@@ -92,6 +107,8 @@ class Mixture:
             codec=codec,
             retelling=retelling,
             turns=turns,
+            mix=mix,
+            augment=augment,
         )
 
     @cached_property
@@ -101,10 +118,54 @@ class Mixture:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
+    @cached_property
+    def draws(self) -> tuple[int, ...]:
+        """Readings of an epoch, by data set."""
+        return self.mix.draws([len(pick) for pick in self.picks])
+
+    @property
+    def epoch_size(self) -> int:
+        """Readings of an epoch."""
+        return sum(self.draws)
+
     def describe(self) -> list[Share]:
-        """What is used of what there is, a row per data set."""
-        pairs = zip(self.datasets, self.picks, strict=True)
-        return [Share(d.name, self.split, len(p), len(d.split(self.split))) for d, p in pairs]
+        """What is used of what there is and how often an epoch draws it, a row per data set."""
+        triples = zip(self.datasets, self.picks, self.draws, strict=True)
+        return [
+            Share(d.name, self.split, len(p), len(d.split(self.split)), n) for d, p, n in triples
+        ]
+
+    def order(self, seed: int, epoch: int) -> Int[np.ndarray, " n"]:
+        """The samples that an epoch reads, in their order; a function of its arguments alone."""
+        if self.weights is not None:
+            return drawn(self.weights, seed=seed, epoch=epoch)
+        turns = order(self.epoch_size, seed=seed, epoch=epoch)
+        return turns if self.mix.plain else self._drawn(seed, epoch)[turns]
+
+    def _drawn(self, seed: int, epoch: int) -> Int[np.ndarray, " n"]:
+        """What an epoch draws of each data set, one after the other."""
+        found = []
+        for number, (pick, count) in enumerate(zip(self.picks, self.draws, strict=True)):
+            first = int(self._ends[number]) - len(pick)
+            own = seed + 1_000_003 * (number + 1)
+            if self.mix.classes:
+                places = balanced(self._classes[number], epoch * count, count, seed=own)
+            else:
+                places = endless(len(pick), epoch * count, count, seed=own)
+            found.append(first + places)
+        return np.concatenate(found)
+
+    @cached_property
+    def _classes(self) -> list[list[list[int]]]:
+        """The places of each answer, by data set."""
+        every = []
+        for number, pick in enumerate(self.picks):
+            first = int(self._ends[number]) - len(pick)
+            strata: dict[Hashable, list[int]] = {}
+            for place in range(len(pick)):
+                strata.setdefault(stratum(self.sample(first + place)), []).append(place)
+            every.append(list(strata.values()))
+        return every
 
     def sample(self, index: int) -> Sample:
         """The sample numbered `index` over all data sets.
@@ -132,19 +193,25 @@ class Mixture:
         wanted = {view.image for view in views}
         return self.facing(
             self.readings(index, (rng_seed, epoch, index))[0],
+            seed=rng_seed,
+            epoch=epoch,
             negative=self.negatives.draw(index, rng_seed, epoch) if "negative" in wanted else None,
             shuffled=self.strangers.draw(index, rng_seed, epoch) if "shuffled" in wanted else None,
         )
 
+    def shown(self, index: int, seed: int, epoch: int) -> Sample:
+        """The sample as an epoch shows it: augmented by `augment`."""
+        return self.augment(self.sample(index), seed, epoch, index)
+
     def readings(self, index: int, draw: tuple[int, int, int] = (0, 0, 0)) -> list[Reading]:
         """A sample and each further question about its images, in one conversation or one for each.
 
-        `draw` is (seed, epoch, place in the epoch): what the retelling depends on.
+        `draw` is (seed, epoch, place in the epoch): what augmentation and retelling depend on.
 
         Raises:
             DataError: a volume without images, or nothing after the exchange that is given.
         """
-        sample = self.sample(index)
+        sample = self.shown(index, *draw[:2])
         if sample.volume is not None and not sample.images:
             raise DataError(
                 f"Sample {sample.id!r} is a volume without images: choose slices of it first."
@@ -170,13 +237,21 @@ class Mixture:
         given = (replace(turn, learn=False) for turn in opening)
         return (*given, *(replace(turn, learn=True) for exchange in rest for turn in exchange))
 
-    def facing(self, reading: Reading, *, negative: int | None, shuffled: int | None) -> Reading:
+    def facing(
+        self,
+        reading: Reading,
+        *,
+        negative: int | None,
+        shuffled: int | None,
+        seed: int = 0,
+        epoch: int = 0,
+    ) -> Reading:
         """The reading with the samples of those indices as its negative and its shuffled sample."""
         if negative is not None:
-            other = self.sample(negative)
+            other = self.shown(negative, seed, epoch)
             reading = replace(reading, negative=other, negative_response=self.response(other))
         if shuffled is not None:
-            reading = replace(reading, shuffled=self.sample(shuffled))
+            reading = replace(reading, shuffled=self.shown(shuffled, seed, epoch))
         return reading
 
     def _turns(self, sample: Sample, images: tuple[ImagePart, ...]) -> tuple[Turn, Turn]:
@@ -231,125 +306,3 @@ class Mixture:
         if sample.task not in self._tasks:
             self._tasks[sample.task] = task(sample.task)
         return self._tasks[sample.task]
-
-
-def stratified(samples: Sequence[Sample], limit: int, seed: int) -> Int[np.ndarray, " n"]:
-    """`limit` sorted indices in which every answer keeps its proportion (largest remainder).
-
-    Where `limit` allows, no answer disappears. Answers that are boxes or points count by their
-    names.
-    """
-    strata: dict[Hashable, list[int]] = {}
-    for index in range(len(samples)):
-        strata.setdefault(_stratum(samples[index]), []).append(index)
-    sizes = np.array([len(members) for members in strata.values()])
-    generator = np.random.default_rng(seed)
-    share = limit * sizes / sizes.sum()
-    take = np.maximum(np.floor(share), limit >= len(sizes)).astype(np.int64)
-    ties = generator.random(len(sizes))
-    while take.sum() > limit:  # the guaranteed ones are taken from the strata furthest ahead
-        take[np.argmax(np.where(take > 1, take - share, -np.inf))] -= 1
-    rest = np.lexsort((ties, take - share))[: limit - int(take.sum())]
-    take[rest] += 1
-    chosen = [
-        generator.choice(members, size=count, replace=False)
-        for members, count in zip(strata.values(), take, strict=True)
-    ]
-    return np.sort(np.concatenate(chosen)).astype(np.int64)
-
-
-def _stratum(sample: Sample) -> Hashable:
-    if isinstance(sample.answer, str):
-        return sample.task, sample.answer
-    return sample.task, *(a if isinstance(a, str) else a.name for a in sample.answer)
-
-
-def order(n: int, *, seed: int, epoch: int) -> Int[np.ndarray, " n"]:
-    """The permutation of `n` samples for an epoch.
-
-    It sorts raw Philox output, whose stream numpy guarantees, so the order survives an upgrade.
-    """
-    key = np.array([seed % 2**64, epoch % 2**64], dtype=np.uint64)
-    return np.argsort(np.random.Philox(key=key).random_raw(n), kind="stable")
-
-
-def drawn(weights: Float[np.ndarray, " n"], *, seed: int, epoch: int) -> Int[np.ndarray, " n"]:
-    """As many draws with replacement as there are weights, in proportion to them, for an epoch."""
-    key = np.array([seed % 2**64, epoch % 2**64], dtype=np.uint64)
-    points = np.random.Philox(key=key).random_raw(len(weights)) / 2.0**64
-    ends = np.cumsum(weights)
-    places = np.searchsorted(ends, points * ends[-1], side="right")
-    return np.minimum(places, len(weights) - 1).astype(np.int64)  # rounding at the last end
-
-
-class Sampler:
-    """Batches of indices, epoch after epoch, that can be stopped and taken up again.
-
-    Iterating yields what remains of the current epoch, its last partial batch included, and leaves
-    the sampler at the start of the next one. With `weights` an epoch is as many draws with replacement.
-    """
-
-    def __init__(
-        self,
-        n: int,
-        batch_size: int,
-        seed: int,
-        weights: Float[np.ndarray, " n"] | None = None,
-    ) -> None:
-        """Raise UsageError where `n` or `batch_size` is below one."""
-        if n < 1 or batch_size < 1:
-            raise UsageError(f"Cannot batch {n} samples by {batch_size}: both must be positive.")
-        self.n, self.batch_size, self.seed, self.weights = n, batch_size, seed, weights
-        self.epoch = self.position = 0
-
-    def __len__(self) -> int:
-        """Batches per epoch."""
-        return -(-self.n // self.batch_size)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return (indices for indices, _ in self.with_state())
-
-    def with_state(self) -> Iterator[tuple[list[int], dict[str, int]]]:
-        """Batches, each with the state after it: what to save once *this* batch is trained on.
-
-        A background reader runs ahead of training, so `state()` itself would skip batches.
-        """
-        permutation = (
-            order(self.n, seed=self.seed, epoch=self.epoch)
-            if self.weights is None
-            else drawn(self.weights, seed=self.seed, epoch=self.epoch)
-        )
-        while True:
-            indices = permutation[self.position : self.position + self.batch_size].tolist()
-            self.position += len(indices)
-            ended = self.position >= self.n
-            if ended:
-                self.epoch, self.position = self.epoch + 1, 0
-            yield indices, self.state()
-            if ended:
-                return
-
-    def state(self) -> dict[str, int]:
-        """Where the sampler stands, with what must be equal to go on from there."""
-        return {
-            "n": self.n,
-            "batch_size": self.batch_size,
-            "seed": self.seed,
-            "epoch": self.epoch,
-            "position": self.position,
-        }
-
-    def restore(self, state: Mapping[str, int]) -> None:
-        """Go on from `state`.
-
-        Raises:
-            UsageError: the state belongs to other data, another batch size or another seed.
-        """
-        own = self.state()
-        fixed = ("n", "batch_size", "seed")
-        differing = [
-            f"{key} {state.get(key)} -> {own[key]}" for key in fixed if state.get(key) != own[key]
-        ]
-        if differing:
-            raise UsageError(f"The saved sampler differs: {', '.join(differing)}. Start a new run.")
-        self.epoch, self.position = state["epoch"], state["position"]

@@ -86,6 +86,7 @@ def load(where: str) -> Dataset:
         source="painted by residency.phantoms",
         licence="Apache-2.0",
         notes=(f"Painted images, version {VERSION}; not patient data.",),
+        synthetic=True,
     )
 
 

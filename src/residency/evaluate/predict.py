@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-from residency.data.mixture import stratified
+from residency.data.strata import stratified
 from residency.dataset import Dataset
 from residency.errors import DataError, UsageError
 from residency.evaluate.controls import fixed, shuffled_partners

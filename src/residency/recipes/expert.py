@@ -1,6 +1,6 @@
 """The task-specific model (TSM) alone: VITask's first baseline and its teacher."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from residency.recipe import Recipe
@@ -13,6 +13,8 @@ def recipe(
     out: str = "runs/expert",
     seed: int = 0,
     limit: int | None = None,
+    on_bad: Literal["fail", "skip", "quarantine"] = "fail",
+    max_bad: float = 0.001,
     baselines: bool = True,
     expert: str = "small",
     expert_epochs: int = 30,

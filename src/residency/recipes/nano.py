@@ -1,6 +1,6 @@
 """Nano, the embedded generalist: a Qwen2-VL of four million parameters, trained from nothing."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from residency.recipe import Recipe
@@ -13,6 +13,8 @@ def recipe(
     out: str = "runs/nano",
     seed: int = 0,
     limit: int | None = None,
+    on_bad: Literal["fail", "skip", "quarantine"] = "fail",
+    max_bad: float = 0.001,
     baselines: bool = True,
     sight: int = 1200,
     updates: int = 4500,

@@ -18,6 +18,7 @@ from residency.types import PLAIN, Batch, View
 EFFICIENCY = 0.3  # share of the matmul rate that training reaches (ours; small models reach less)
 ACTIVATIONS = 34  # bytes per token, layer and width unit in half precision (Korthikanti, 2022)
 LOGITS = 4  # float32 copies of the logits that a loss term and its gradient hold (ours)
+LOOKED_AT = 4  # samples of each data set
 VISION = ("vision_encoder", "connector")
 DECODER = ("language_model", "cross_attention")
 
@@ -26,7 +27,8 @@ DECODER = ("language_model", "cross_attention")
 class Estimate:
     """Seconds, bytes of the model and its training state, and what they follow from.
 
-    `flops` are those of all updates, `tokens` and `responses` those of a row.
+    `flops` are those of all updates, `tokens` and `responses` those of a row; `shares` are the shares
+    of the tokens of an epoch, by data set.
     """
 
     seconds: float
@@ -34,6 +36,7 @@ class Estimate:
     flops: float
     tokens: float
     responses: float
+    shares: tuple[float, ...]
 
     def describe(self) -> str:
         """For people."""
@@ -68,33 +71,55 @@ def estimate(
     language model is counted once per view: an upper bound, because trees share what views share.
     `backbone` may be on the meta device.
     """
-    row = _measure(backbone, mixture)
+    measured = _measure(backbone, mixture)
+    row = _mean(measured, mixture.draws)
     per_sample = _flops(backbone, rows, row, views)
-    flops = per_sample * schedule.total(len(mixture)) * schedule.batch_size
+    flops = per_sample * schedule.total(mixture.epoch_size) * schedule.batch_size
+    tokens = [one.tokens * draws for one, draws in zip(measured, mixture.draws, strict=True)]
     return Estimate(
         seconds=flops / (matmul_rate() * EFFICIENCY),
         bytes=_bytes(backbone, rows, row, schedule, len(views)),
         flops=flops,
         tokens=row.tokens,
         responses=row.responses,
+        shares=tuple(count / sum(tokens) for count in tokens),
     )
 
 
-def _measure(backbone: Backbone, mixture: Mixture) -> _Row:
-    some = [mixture.reading(i) for i in range(0, len(mixture), max(1, len(mixture) // 4))][:4]
-    batch = backbone.collate(some, [PLAIN])
-    prompt = batch.prompts[PLAIN]
-    kept = len(prompt.tokens)
-    if not kept:
-        raise UsageError(
-            f"The length policy drops all of {len(some)} samples looked at. Raise max_tokens, or "
-            "choose too_long=shrink."
+def _measure(backbone: Backbone, mixture: Mixture) -> list[_Row]:
+    """A row for each data set, from a few of its samples; nothing where all are dropped."""
+    found, start = [], 0
+    for pick in mixture.picks:
+        step = max(1, len(pick) // LOOKED_AT)
+        some = [mixture.reading(start + place) for place in range(0, len(pick), step)][:LOOKED_AT]
+        start += len(pick)
+        batch = backbone.collate(some, [PLAIN])
+        prompt = batch.prompts[PLAIN]
+        kept = max(1, len(prompt.tokens))
+        shown = len(prompt.images) / max(1, len(set(prompt.images)))  # how often each is shown
+        found.append(
+            _Row(
+                float(prompt.attention.sum()) / kept,
+                float(prompt.predicts.sum()) / kept,
+                _patches(backbone, batch) * shown / kept,
+            )
         )
-    shown = len(prompt.images) / max(1, len(set(prompt.images)))  # how often each image is shown
+    if not any(row.tokens for row in found):
+        raise UsageError(
+            "The length policy drops all of the samples looked at. Raise max_tokens, or choose "
+            "too_long=shrink."
+        )
+    return found
+
+
+def _mean(rows: Sequence[_Row], draws: Sequence[int]) -> _Row:
+    """The row of an epoch that draws so often from each."""
+    weights = [count / sum(draws) for count in draws]
+    pairs = list(zip(rows, weights, strict=True))
     return _Row(
-        float(prompt.attention.sum()) / kept,
-        float(prompt.predicts.sum()) / kept,
-        _patches(backbone, batch) * shown / kept,
+        sum(row.tokens * weight for row, weight in pairs),
+        sum(row.responses * weight for row, weight in pairs),
+        sum(row.patches * weight for row, weight in pairs),
     )
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from residency.data.mixture import Share, stratified
+from residency.data.mixture import Share
+from residency.data.strata import stratified
 from residency.dataset import Dataset
 from residency.errors import UsageError
 from residency.model.expert import Expert, layout, open_trunk
@@ -17,6 +18,7 @@ from residency.step import Workspace
 from residency.train import checkpoint
 from residency.train.expert import fit
 from residency.train.journal import Journal
+from residency.types import Sample
 
 SPLITS = ("train", "val")
 FROM_SCRATCH, OF_TRUNK = 1e-3, 5e-5  # learning rates of `small` and of other trunks; both are ours
@@ -148,9 +150,9 @@ def limited(
         raise UsageError(f"limit={limit} leaves nothing; give a positive number or none.")
     cut, shares = [], []
     for dataset in datasets:
-        splits = dict(dataset.splits)
+        splits: dict[str, Sequence[Sample]] = {}
         for split in SPLITS:
-            samples = dataset.split(split)
+            samples = splits[split] = dataset.split(split)
             if limit is not None and limit < len(samples):
                 picks = stratified(samples, limit, seed)
                 splits[split] = tuple(samples[int(index)] for index in picks)

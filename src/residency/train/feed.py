@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from residency.data.mixture import Mixture, Sampler
+from residency.data.mixture import Mixture
+from residency.data.sampler import Sampler
 from residency.errors import DataError
 from residency.model.encoder import CachedEncoder, Lookup
 from residency.model.huggingface import Backbone
@@ -120,7 +121,10 @@ class Feed:
             if "shuffled" in shown:
                 shuffled = self.mixture.strangers.draw(index, self.seed, epoch)
             readings += [
-                self.mixture.facing(reading, negative=negative, shuffled=shuffled) for reading in of
+                self.mixture.facing(
+                    reading, negative=negative, shuffled=shuffled, seed=self.seed, epoch=epoch
+                )
+                for reading in of
             ]
         return readings, outside
 
@@ -132,7 +136,8 @@ class Feed:
     def _borrowed(self, indices: Sequence[int], epoch: int) -> Batch | None:
         """The first sample of the global batch that the length policy keeps."""
         for index in indices:
-            readings, _ = self._facing([(index, self.mixture.readings(index))], epoch)
+            own = [(index, self.mixture.readings(index, (self.seed, epoch, 0)))]
+            readings, _ = self._facing(own, epoch)
             batch = self.backbone.collate(readings, self.views, self.backbone.form)
             if len(batch.targets.tokens):
                 return batch

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from residency.catalog import find
-from residency.data.mixture import Sampler
+from residency.data.sampler import Sampler
 from residency.data.stream import prefetch
 from residency.dataset import Dataset
 from residency.model import store

@@ -1,13 +1,15 @@
 """The step that trains a backbone: a mixture, an objective, and which parts may change."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
 from accelerate import PartialState
 
+from residency.data.augment import Augment
+from residency.data.mix import Mix
 from residency.data.mixture import Mixture, Turns
 from residency.data.retelling import Retelling
 from residency.errors import UsageError
@@ -52,6 +54,8 @@ class Stage:
     made: tuple[Maker, ...] = ()
     turns: Turns = "apart"
     distributed: ClassVar[bool] = True
+    mix: Mix = Mix()  # noqa: RUF009 - frozen
+    augment: Augment = Augment()  # noqa: RUF009 - frozen
     precision: Literal["auto", "no", "bf16"] = "auto"  # auto: bf16 on a GPU
     codec: Codec | None = None  # how boxes and points are written; None: as the model does already
 
@@ -68,12 +72,13 @@ class Stage:
         if mixture is None:
             names = ", ".join(maker.name for maker in self.made)
             return [f"the data that {names} will leave", *lines(rows)]
-        total = self.schedule.total(len(mixture))
+        total = self.schedule.total(mixture.epoch_size)
         cost = estimate(backbone, mixture, rows, self.schedule, views)
         return [
+            *_shares(mixture, cost.shares),
             *(
-                f"{share.dataset}/{share.split}: {share.used} of {share.available} samples"
-                for share in mixture.describe()
+                [f"images of training change: {self.augment.describe}"]
+                * bool(self.augment.describe)
             ),
             *lines(rows),
             f"{self.objective!r} reads {', '.join(view.name for view in views)}",
@@ -183,12 +188,23 @@ class Stage:
             seed=workspace.seed,
             retelling=self.retelling,
             turns=self.turns,
+            mix=self.mix,
+            augment=self.augment,
         )
 
     def _precision(self) -> Precision:
         if self.precision != "auto":
             return self.precision
         return "bf16" if torch.cuda.is_available() else "no"
+
+
+def _shares(mixture: Mixture, tokens: Sequence[float]) -> list[str]:
+    """A line per data set: its samples, and its shares of an epoch's readings and tokens."""
+    return [
+        f"{share.dataset}/{share.split}: {share.used} of {share.available} samples, {share.draws} "
+        f"readings an epoch ({share.draws / mixture.epoch_size:.0%}), about {part:.0%} of tokens"
+        for share, part in zip(mixture.describe(), tokens, strict=True)
+    ]
 
 
 def carries_expert(model: str) -> bool:

@@ -1,5 +1,6 @@
 """The training loop: the only place where a gradient is taken."""
 
+import functools
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -14,8 +15,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.optim import AdamW
 
-from residency.data.mixture import Mixture, Sampler
+from residency.data.mixture import Mixture
 from residency.data.negatives import uniform
+from residency.data.sampler import Sampler
 from residency.data.stream import Prefetch, prefetch
 from residency.errors import ResidencyError
 from residency.model import store
@@ -107,9 +109,12 @@ class Run:
         self._parts = table(self.backbone, self.train)
         self._peaks = [group["lr"] for group in groups]
         self._slow = slow_weights(self.backbone.parts(), self.train)
-        self._total = self.schedule.total(len(self.mixture))
+        self._total = self.schedule.total(self.mixture.epoch_size)
         self._sampler = Sampler(
-            len(self.mixture), self.schedule.batch_size, self.seed, self.mixture.weights
+            self.mixture.epoch_size,
+            self.schedule.batch_size,
+            self.seed,
+            functools.partial(self.mixture.order, self.seed),
         )
         fused = self._accelerator.device.type == "cuda"
         self._optimizer: Any = AdamW(groups, weight_decay=self.schedule.weight_decay, fused=fused)
@@ -144,7 +149,7 @@ class Run:
         if reason:
             self._say(f"features: not cached, {reason}")
             return nullcontext()
-        epochs = self._total * self.schedule.batch_size / len(self.mixture)
+        epochs = self._total * self.schedule.batch_size / self.mixture.epoch_size
         return caching(self.backbone, self.features, autocast=self.precision, uses=max(2.0, epochs))
 
     def _train(self, encoder: CachedEncoder | None) -> None:
@@ -197,7 +202,7 @@ class Run:
         seconds = time.perf_counter() - began
         self._seconds += seconds
         return row | {
-            "epoch": work.position["epoch"] + work.position["position"] / len(self.mixture),
+            "epoch": work.position["epoch"] + work.position["position"] / self.mixture.epoch_size,
             "seconds": seconds,
             "data_wait": min(1.0, (works.waited - waited) / seconds),
         }
