@@ -1,9 +1,9 @@
 """Retelling: response shuffling (InstFree, eq. 4), instructions drawn afresh, draws by rare words."""
 
-from collections import functools
+import functools
+from collections import Counter
 from typing import Any
 
-import Counter
 import numpy as np
 import pytest
 
