@@ -172,9 +172,13 @@ def test_orders_do_not_depend_on_the_number_of_processes():
 
 def test_a_sampler_with_weights_goes_on_from_its_state():
     weights = np.array([1.0, 1.0, 6.0])
-    whole = Sampler(3, 2, 0, weights)
+
+    def draw(epoch: int) -> np.ndarray:
+        return drawn(weights, seed=0, epoch=epoch)
+
+    whole = Sampler(3, 2, 0, draw)
     batches = [batch for _ in range(4) for batch in whole]
-    again = Sampler(3, 2, 0, weights)
+    again = Sampler(3, 2, 0, draw)
     again.restore({"n": 3, "batch_size": 2, "seed": 0, "epoch": 1, "position": 2})
     assert [batch for _ in range(3) for batch in again] == batches[3:]
     assert Counter(i for b in batches for i in b)[2] > 4
