@@ -14,6 +14,8 @@ def recipe(
     out: str = "runs/adamllm",
     seed: int = 0,
     limit: int | None = None,
+    on_bad: Literal["fail", "skip", "quarantine"] = "fail",
+    max_bad: float = 0.001,
     baselines: bool = True,
     seeds: tuple[str, ...] = ("seed_general:6000",),
     pipeline: Literal["single", "two_stage"] = "single",

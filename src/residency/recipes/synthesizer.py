@@ -13,6 +13,8 @@ def recipe(
     out: str = "runs/synthesizer",
     seed: int = 0,
     limit: int | None = None,
+    on_bad: Literal["fail", "skip", "quarantine"] = "fail",
+    max_bad: float = 0.001,
     baselines: bool = False,
     variants: tuple[str, ...] = ("both_blank",),
     form: Literal["delimited", "header"] = "delimited",
