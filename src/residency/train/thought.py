@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from residency.data.mixture import Mixture, Sampler
+from residency.data.mixture import Mixture
+from residency.data.sampler import Sampler
 from residency.data.stream import prefetch
 from residency.errors import UsageError
 from residency.model import store
