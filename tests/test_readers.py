@@ -215,7 +215,8 @@ def test_nutrition5k_reads_ragged_rows(shared_data):
     note(dataset, "train 2,740 of 2,758, test 505 of 507")
     assert note(dataset, "total calories are 0").endswith(": 240.")
     dish = next(s for s in dataset.split("train")[:] if s.id.endswith("dish_1559233144"))
-    assert dish.answer == "garden salad, scrambled eggs, bacon"
+    assert dish.answer == ("garden salad", "scrambled eggs", "bacon") and dish.task == "ingredients"
+    assert set(dish.answer) < set(dataset.labels) and len(dataset.labels) == 250
     assert float(dish.attributes["mass_g"]) > 0
     assert check(dataset, limit=3).ok
     survives_reading(dataset)

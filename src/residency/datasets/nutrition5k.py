@@ -8,8 +8,8 @@ protein; `dish_ids/splits/depth_{train,test}_ids.txt`; `imagery/realsense_overhe
 (also read: `imagery/<dish>.png`). The images from above follow the depth split, 2758/507, which
 AdaMLLM's test of 507 is; the rgb split (4059/709) is of the videos from the side.
 
-One open question per dish asks for its ingredients; the answer names them once each, in the file's
-order.
+One question per dish asks for its ingredients; the answer is the set of their names, in the file's order. The
+label set is every name that either cafeteria's table has.
 
 tested on: real (all tables, 20 of the images)
 """
@@ -32,7 +32,7 @@ FIELDS = 7  # per ingredient
 ABOUT = Published(
     name="nutrition5k",
     title="Nutrition5k",
-    task="vqa",
+    task="ingredients",
     sizes={"train": 2758, "test": 507},
     metric="recall of ingredient names (AdaMLLM)",
     source="github.com/google-research-datasets/Nutrition5k",
@@ -87,6 +87,8 @@ def load(where: str) -> Dataset:
         defects=defects,
         images=(root / "imagery", lambda dish: (dish.image,)),
         lacks=lambda dish: "" if dish.ingredients else "ingredients",
+        labels=tuple(sorted({name for _, names in dishes.values() for name in names})),
+        multi_label=True,
     )
 
 
@@ -123,10 +125,10 @@ def _sample(root: Path, split: str, dish: Dish) -> Sample:
     return Sample(
         id=f"{ABOUT.name}/{split}/{dish.key}",
         dataset=ABOUT.name,
-        task="vqa",
-        answer=", ".join(dish.ingredients),
+        task="ingredients",
+        answer=dish.ingredients,
         images=(file_picture(root, dish.image),),
         question=QUESTION,
         modality=ABOUT.modality["en"],
-        attributes={"answer_type": "OPEN", **dict(zip(TOTALS, dish.totals, strict=True))},
+        attributes=dict(zip(TOTALS, dish.totals, strict=True)),
     )
