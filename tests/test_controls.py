@@ -20,7 +20,7 @@ from residency.errors import UsageError
 from residency.evaluate import steps
 from residency.evaluate.chosen import Method, of_tasks, permuted, with_shuffled_options
 from residency.evaluate.controls import FLIPS, fixed, flip_rate, option_positions
-from residency.evaluate.details import detail, told
+from residency.evaluate.details import told
 from residency.evaluate.fingerprints import Hashes, look, pixel_hash
 from residency.evaluate.overlap import overlap
 from residency.evaluate.results import read_details, read_results, table
@@ -243,4 +243,4 @@ def test_metrics_that_do_not_apply_are_told_and_named_ones_must() -> None:
     assert "| cut off |" in table([row]).replace("cut off ", "cut off ") and "errors" in table(
         [row]
     )
-    assert detail(row, cut, {})["rows_used"]["accuracy"] == {"n": 4}
+    assert entry["rows_used"]["accuracy"] == {"n": 4}

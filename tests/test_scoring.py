@@ -15,6 +15,7 @@ from residency.evaluate.results import read_results
 from residency.evaluate.scoring import score
 from residency.evaluate.sources import is_ours, read_any
 from residency.evaluate.subgroups import largest_gap, subgroup_table, subgroups
+from residency.metric import metric
 from residency.types import Box, Box3D, Point
 
 
@@ -151,12 +152,15 @@ def test_rows_used_by_answer_type_are_said(tmp_path: Path) -> None:
         row(3, "lung", "lung", answer_type="OPEN"), row(4), row(5, "lung", "lung"),
     ]  # fmt: skip
     found = read(write(tmp_path / "p.jsonl", *rows)).predictions
-    closed, opened = (rows_used(m, found) for m in ("closed_accuracy", "open_recall@llava-med"))
+    closed, opened, every = (
+        rows_used(name, found, metric(name).prepare(found, ()))
+        for name in ("closed_accuracy", "open_recall@llava-med", "accuracy")
+    )
     assert closed["n"] == 3 and opened["n"] == 2
     assert closed["by_answer_type"] == {"CLOSED": [2, 2], "OPEN": [0, 1], "absent": [1, 2]}
     assert opened["by_answer_type"] == {"CLOSED": [0, 2], "OPEN": [1, 1], "absent": [1, 2]}
     assert "yes or no" in closed["rule"]
-    assert rows_used("accuracy", found) == {"n": 5}
+    assert every == {"n": 5}
 
 
 def test_the_command_writes_what_the_others_read(

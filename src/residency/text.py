@@ -1,5 +1,6 @@
 """Compare and read text: normalisation, which labels a response states, words and their runs."""
 
+import functools
 import re
 import unicodedata
 from collections import Counter
@@ -59,7 +60,12 @@ def normalise(text: str) -> str:
 
 def words(text: str) -> list[str]:
     """The words of the normalised text; Chinese and Japanese characters count one by one."""
-    return _WORD.findall(normalise(text))
+    return list(_words(text))
+
+
+@functools.lru_cache(maxsize=1 << 15)  # every text metric asks for the words of the same texts
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(_WORD.findall(normalise(text)))
 
 
 def _joins(character: str) -> bool:

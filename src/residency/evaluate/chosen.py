@@ -12,7 +12,7 @@ from residency.errors import UsageError
 from residency.evaluate.controls import FLIPS, flip_rate
 from residency.evaluate.details import computable, detail
 from residency.evaluate.results import Estimate, Row
-from residency.evaluate.score import score, separate
+from residency.evaluate.score import row_of, separate
 from residency.task import task
 from residency.types import Prediction, Sample
 
@@ -88,16 +88,16 @@ class Method:
         self, group: Sequence[Prediction], dataset: Dataset, own: Sequence[Prediction]
     ) -> tuple[Row, dict[str, Any]]:
         wanted = self.metrics or task(group[0].task).metrics
-        usable, refused = computable(group, dataset.labels, wanted)
-        if not usable:
+        prepared, refused = computable(group, dataset.labels, wanted)
+        if not prepared:
             raise UsageError(
                 f"None of {', '.join(wanted)} can be computed from answers to {dataset.name!r}: "
                 + "; ".join(refused.values())
             )
         named: Mapping[str, Any] = {"method": self.method, "variant": self.variant}
-        row = score(group, dataset, usable, seed=self.seed, **named)
+        row = row_of(group, dataset, prepared, seed=self.seed, **named)
         flips = flip_rate(own, group, seed=self.seed) if own else None
         if flips is not None:
             found: dict[str, Estimate] = {**row.metrics, FLIPS: flips}
             row = replace(row, metrics=found)
-        return row, detail(row, group, refused)
+        return row, detail(row, group, prepared, refused)

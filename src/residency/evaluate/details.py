@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from residency.errors import UsageError
 from residency.evaluate.calibration import as_json, calibration
 from residency.evaluate.controls import option_positions
@@ -23,27 +25,29 @@ _BY_TYPE = ("closed_", "open_")  # metrics that use some values of `answer_type`
 
 def computable(
     group: Sequence[Prediction], labels: Sequence[str], metrics: Sequence[str]
-) -> tuple[list[str], dict[str, str]]:
-    """The metrics that these predictions allow, and why not the others."""
-    usable, refused = [], {}
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Statistics of the metrics that these predictions allow, and why not the others."""
+    prepared, refused = {}, {}
     for name in metrics:
         try:
-            metric(name).prepare(group, labels)
+            prepared[name] = metric(name).prepare(group, labels)
         except UsageError as error:
             refused[name] = " ".join(str(error).split())
-        else:
-            usable.append(name)
-    return usable, refused
+    return prepared, refused
 
 
 def detail(
     row: Row,
     group: Sequence[Prediction],
+    prepared: Mapping[str, np.ndarray],
     refused: Mapping[str, str],
     *,
     unit: str = UNIT,
 ) -> dict[str, Any]:
-    """The entry of a row in the `details` of a summary; `group` are the predictions it scores."""
+    """The entry of a row in the `details` of a summary, from the predictions that it scores.
+
+    `prepared` and `refused` are what `computable` made of them.
+    """
     found: dict[str, Any] = {
         "method": row.method,
         "variant": row.variant,
@@ -57,7 +61,7 @@ def detail(
             "level": LEVEL,
             "seed": row.seed,
         },
-        "rows_used": {name: rows_used(name, group) for name in row.metrics},
+        "rows_used": {name: rows_used(name, group, made) for name, made in prepared.items()},
         "not_computed": dict(refused),
     }
     if any(p.images for p in group):
@@ -73,14 +77,13 @@ def detail(
     return found
 
 
-def rows_used(metric_id: str, predictions: Sequence[Prediction]) -> dict[str, Any]:
+def rows_used(
+    metric_id: str, predictions: Sequence[Prediction], statistics: np.ndarray
+) -> dict[str, Any]:
     """How many rows a metric uses; for VQA metrics also of which `answer_type`, and the rule."""
-    if not metric_id.startswith(_BY_TYPE):
+    if not metric_id.startswith(_BY_TYPE) or not isinstance(metric(metric_id), Ratio):
         return {"n": len(predictions)}
-    one = metric(metric_id)
-    if not isinstance(one, Ratio):
-        return {"n": len(predictions)}
-    used = one.prepare(predictions, ())[:, 1] > 0
+    used = statistics[:, 1] > 0
     kinds = [str(p.facts.get("answer_type", ABSENT)) for p in predictions]
     every, taken = Counter(kinds), Counter(k for k, u in zip(kinds, used, strict=True) if u)
     return {

@@ -1,7 +1,9 @@
 """From predictions to a row of evidence: metrics with intervals, counts, and a table by class."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from residency.dataset import Dataset
 from residency.errors import UsageError
@@ -51,6 +53,21 @@ def score(
     Raises:
         UsageError: no predictions, a mixture of tasks or views, or an unknown metric.
     """
+    chosen = {metric_id: metric(metric_id) for metric_id in metric_ids}
+    prepared = {name: one.prepare(predictions, dataset.labels) for name, one in chosen.items()}
+    return row_of(predictions, dataset, prepared, method=method, variant=variant, seed=seed)
+
+
+def row_of(
+    predictions: Sequence[Prediction],
+    dataset: Dataset,
+    prepared: Mapping[str, np.ndarray],
+    *,
+    method: str,
+    variant: str = "",
+    seed: int,
+) -> Row:
+    """`score` for statistics that are prepared already, by metric id."""
     kinds = sorted({(p.dataset, p.task, p.view) for p in predictions})
     if len(kinds) != 1:
         raise UsageError(
@@ -58,10 +75,7 @@ def score(
             "Score each apart (see `separate`)."
         )
     units = [p.unit for p in predictions]
-    chosen = {metric_id: metric(metric_id) for metric_id in metric_ids}
-    scored = {
-        name: (one.value, one.prepare(predictions, dataset.labels)) for name, one in chosen.items()
-    }
+    scored = {name: (metric(name).value, statistics) for name, statistics in prepared.items()}
     bounds = intervals(scored, units, seed=seed)
     metrics = {name: Estimate(**bound._asdict()) for name, bound in bounds.items()}
     name, task, view = kinds[0]

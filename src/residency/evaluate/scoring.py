@@ -10,8 +10,7 @@ from residency.errors import UsageError
 from residency.evaluate.details import computable, detail, told
 from residency.evaluate.foreign import Foreign
 from residency.evaluate.results import Row, table, write_summary
-from residency.evaluate.score import score as score_row
-from residency.evaluate.score import separate
+from residency.evaluate.score import row_of, separate
 from residency.evaluate.sources import read_any
 from residency.evaluate.store import FILE, FORMAT, encode, write_whole
 from residency.evaluate.subgroups import Subgroup, subgroup_table, subgroups
@@ -59,14 +58,14 @@ def score(
     tables: list[Subgroup] = []
     for group in separate(given.predictions):
         known = labels or _common_options(group)
-        usable, refused = computable(group, known, metrics)
-        row = score_row(group, _dataset(group, known, given), usable, method=method, seed=seed)
+        prepared, refused = computable(group, known, metrics)
+        row = row_of(group, _dataset(group, known, given), prepared, method=method, seed=seed)
         rows.append(row)
         unit = "group, else row" if given.grouped else "row (no groups given)"
-        details.append(detail(row, group, refused, unit=unit))
+        details.append(detail(row, group, prepared, refused, unit=unit))
         for name in by:
             if any(p.facts.get(name) not in (None, "") for p in group):
-                tables += subgroups(group, known, usable, name, seed=seed)
+                tables += subgroups(group, known, list(prepared), name, seed=seed)
     words = [f"metrics={','.join(metrics)}", *([f"map={','.join(map)}"] if map else [])]
     _write(folder, rows, details, tables, given, command=f"{COMMAND} {source} {' '.join(words)}")
     print(_shown(source, rows, details, tables, given))
