@@ -157,7 +157,11 @@ def counted(backbone: Backbone, batch: Batch) -> dict[str, list[int]]:
         return hook
 
     inner = backbone.model.model
-    vision = inner.visual if backbone.name == "qwen2_vl" else inner.vision_tower
+    vision = next(
+        getattr(inner, name)
+        for name in ("visual", "vision_tower", "vision_model")
+        if hasattr(inner, name)
+    )
     watched = {"vision": vision, "head": backbone.model.get_output_embeddings()}
     if backbone.expert is not None:
         watched["expert"] = backbone.expert.trunk
@@ -185,7 +189,7 @@ def test_each_distinct_image_is_encoded_once_and_only_responses_get_logits(
     batch = fitted.collate(readings, views)
     seen = counted(fitted, batch)
     one = fitted.collate(readings[:1], [PLAIN])
-    per_image = len(one.pixels["pixel_values"])
+    per_image = 1 if fitted.name == "mllama" else len(one.pixels["pixel_values"])
     assert seen["vision"] == [4 * per_image]
     assert seen["expert"] == [4]
     assert seen["head"] == [len(batch.targets.tokens)] * len(views)

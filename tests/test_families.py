@@ -1,5 +1,6 @@
 """The further families, held to what `make test-all` holds every family to, in the least time."""
 
+import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -216,6 +217,10 @@ def test_one_real_tile_of_llama_is_read_as_a_vision_model_for_one_tile_reads_it(
     padded, one = (family.pixels(backbone.processor, [image], most)[0] for most in (None, 28 * 28))
     assert padded["real"].tolist() == one["real"].tolist() == [1]
     assert len(padded["pixel_values"]) == 4 and len(one["pixel_values"]) == 1
+    configured = copy.deepcopy(backbone.processor)
+    configured.image_processor.max_image_tiles = 1
+    again = family.pixels(configured, [image], None)[0]
+    assert all(torch.equal(again[name], one[name]) for name in one)
     assert torch.equal(padded["pixel_values"][:1], one["pixel_values"])
     with torch.no_grad():
         (states,) = family.encode(model, one)
@@ -232,16 +237,14 @@ def test_one_real_tile_of_llama_is_read_as_a_vision_model_for_one_tile_reads_it(
 
 
 def test_shapes_keep_their_numbers_under_a_cap() -> None:
-    """Two tiles are the model's fifth shape (2 x 1), whatever the processor was allowed."""
+    """The model numbers shapes of up to four tiles, whatever fewer the processor was allowed."""
     backbone = models.shared("mllama")
     wide, tall = models.image(0, (56, 28)), models.image(0, (28, 56))
     for most, tiles in ((None, 4), (2 * 28 * 28, 2), (3 * 28 * 28, 3)):
         pixels, layouts = backbone.family.pixels(backbone.processor, [wide, tall], most)
         assert pixels["tiles"].tolist() == [tiles] * 2 and pixels["real"].tolist() == [2, 2]
-        assert pixels["shape"].tolist() == [2, 5] and [layout.tokens for layout in layouts] == [
-            1,
-            1,
-        ]
+        assert pixels["shape"].tolist() == [[1, 2], [2, 1]]
+        assert [layout.tokens for layout in layouts] == [1, 1]
     with torch.no_grad():
         mixed = [
             backbone.family.pixels(backbone.processor, [image], most)[0]

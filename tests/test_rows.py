@@ -23,7 +23,7 @@ from residency.types import (
 )
 
 
-@pytest.fixture(params=models.ALL)
+@pytest.fixture(params=models.FAMILIES)
 def backbone(request: pytest.FixtureRequest) -> Any:
     """A shared backbone with the default limits; tests that attach anything load their own."""
     found = models.shared(request.param)

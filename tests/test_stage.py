@@ -131,7 +131,7 @@ def test_an_adapter_of_another_shape_is_refused(tmp_path):
 # --- planning -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", models.FAMILIES)
+@pytest.mark.parametrize("family", models.ALL)
 def test_plan_says_what_would_happen_and_loads_nothing(family, tmp_path, monkeypatch):
     monkeypatch.setattr(store, "load", lambda *a, **k: pytest.fail("weights were loaded"))
     said = plan(replace(vitask(tmp_path / "run"), base=str(models.folder(family))))
@@ -182,7 +182,7 @@ def test_plan_refuses_an_empty_limit(tmp_path):
 # --- estimates ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", models.FAMILIES)
+@pytest.mark.parametrize("family", models.ALL)
 @pytest.mark.parametrize(
     ("train", "objective"),
     [

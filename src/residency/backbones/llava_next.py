@@ -1,8 +1,9 @@
 """LLaVA-NeXT (Liu et al., 2024; open-llava-next and AdaMLLM on Llama 3): tiles of any resolution.
 
 An image is read whole and as a grid of tiles (1x2 to 3x1 of 336 x 336); padding is cut off the grid, and each
-of its rows ends with the learned `image_newline`, which belongs to the connector. Every language model that
-transformers loads here is served: Llama 3, Vicuna, Mistral. Boxes are fractions of the padded square.
+of its rows ends with the learned `image_newline`, a part of the connector. Any language model is served
+whose chat template closes a response with a control token, as Llama 3's does. Boxes are fractions of the
+padded square.
 """
 
 from collections.abc import Mapping, Sequence

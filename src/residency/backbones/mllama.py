@@ -60,7 +60,10 @@ def slots(model_config: Any, tokenizer: Any) -> tuple[int, int]:
 def pixels(
     processor: ProcessorMixin, images: Sequence[Image], max_pixels: int | None
 ) -> tuple[dict[str, Tensor], list[ImageLayout]]:
-    """Tiles of all images `[tiles, 3, h, w]`; of each how many there are, how many real, its shape."""
+    """Tiles of all images `[tiles, 3, h, w]`; of each how many there are, how many real, rows x columns.
+
+    The processor's `max_image_tiles` is a cap as well: 1 there is one real tile for every image.
+    """
     image_processor: Any = processor.image_processor
     most = image_processor.max_image_tiles
     side = image_processor.size["height"]
@@ -68,16 +71,12 @@ def pixels(
     made = image_processor(
         images=[[image] for image in images], max_image_tiles=tiles, return_tensors="pt"
     )
-    shapes = _shapes(tiles)
-    # Numbers of shapes (rows, columns of tiles) count up to `tiles`; the model knows those up to `most`.
-    known = [
-        _shapes(most).index(shapes[k - 1]) + 1 for k in made["aspect_ratio_ids"][:, 0].tolist()
-    ]
+    shapes = torch.tensor(_shapes(tiles))
     return {
         "pixel_values": made["pixel_values"].flatten(0, 2),
         "tiles": torch.full((len(images),), tiles),
         "real": made["aspect_ratio_mask"].sum((1, 2)),
-        "shape": torch.tensor(known),
+        "shape": shapes[made["aspect_ratio_ids"][:, 0] - 1],
     }, [ImageLayout(1, (1, 1))] * len(images)
 
 
@@ -110,7 +109,7 @@ def features(model: PreTrainedModel, pixels: Mapping[str, Tensor]) -> list[Float
 
 
 def each(pixels: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
-    """The tiles of every image `[tiles, 3, h, w]` and its three facts `[1]`."""
+    """The tiles of every image `[tiles, 3, h, w]` and its facts `[1]`, `[1]`, `[1, 2]`."""
     tiles = pixels["pixel_values"].split(pixels["tiles"].tolist())
     facts = {name: pixels[name].split(1) for name in ("tiles", "real", "shape")}
     return [
@@ -122,16 +121,17 @@ def each(pixels: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
 def encode(model: PreTrainedModel, pixels: Mapping[str, Tensor]) -> list[Tensor]:
     """The tower, images of as many tiles together: `[tiles patches, width + 1]`."""
     tower: Any = model.model.vision_model
-    counts = pixels["tiles"].tolist()
+    counts, known = pixels["tiles"].tolist(), _shapes(tower.max_num_tiles)
     tiles = pixels["pixel_values"].split(counts)
     made: list[Tensor] = [pixels["pixel_values"]] * len(counts)
     for count in sorted(set(counts)):
         here = [n for n, own in enumerate(counts) if own == count]
         real = torch.arange(count, device=tiles[0].device) < pixels["real"][here, None]
-        with _tiles(tower, count):
+        numbers = [known.index((a, b)) + 1 for a, b in pixels["shape"][here].tolist()]
+        with tiles_of(tower, count):
             states = tower(
                 pixel_values=torch.stack([tiles[n] for n in here])[:, None],
-                aspect_ratio_ids=pixels["shape"][here, None],
+                aspect_ratio_ids=real.new_tensor(numbers, dtype=torch.long)[:, None],
                 aspect_ratio_mask=real[:, None].long(),
             ).last_hidden_state[:, 0]
         flags = real[:, :, None, None].expand(-1, -1, states.shape[2], 1).to(states)
@@ -141,7 +141,7 @@ def encode(model: PreTrainedModel, pixels: Mapping[str, Tensor]) -> list[Tensor]
 
 
 @contextmanager
-def _tiles(tower: Any, count: int) -> Iterator[None]:
+def tiles_of(tower: Any, count: int) -> Iterator[None]:
     """Inside, the tower takes images of so many tiles: its tile embeddings go no further."""
     missing = tower.max_num_tiles - count
     with ExitStack() as aside:
