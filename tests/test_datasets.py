@@ -16,6 +16,7 @@ import pyarrow.parquet
 import pytest
 
 from residency.codec import Qwen2VLCodec
+from residency.data import npz
 from residency.data.check import check
 from residency.data.npz import Archive
 from residency.data.rows import Rows
@@ -421,6 +422,17 @@ def test_threads_that_want_one_array_inflate_it_once(tmp_path, monkeypatch):
     assert len(opened) == 1
     assert all(array is arrays[0] for array in arrays)
     assert pickle.loads(pickle.dumps(archive)).array("train_images").shape == arrays[0].shape
+
+
+def test_a_large_array_is_mapped_from_a_file_and_not_held(tmp_path, monkeypatch):
+    path = write_npz(tmp_path / "breastmnist.npz")
+    held = Archive(path).array("train_images")
+    monkeypatch.setattr(npz, "HELD", 100)
+    mapped = Archive(path).array("train_images")
+    assert isinstance(mapped, np.memmap) and np.array_equal(mapped, held)
+    assert isinstance(Archive(path).array("train_images"), np.memmap)
+    dataset = open_dataset(str(path))
+    assert np.array_equal(np.asarray(dataset.split("train")[0].images[0].load())[..., 0], held[0])
 
 
 @pytest.mark.shared_data

@@ -14,7 +14,7 @@ from residency.data.identity import stand_in
 from residency.data.show import show
 from residency.data.volumes import Slices
 from residency.dataset import open_dataset
-from residency.errors import DataError
+from residency.errors import DataError, UsageError
 from residency.types import Box3D
 from test_medical_dicom import write
 from test_medical_volumes import AFFINE, save
@@ -39,7 +39,8 @@ def table(path: Path, *rows: dict[str, str]) -> None:
 def radiograph(path: Path, patient: str, **attributes) -> Path:
     path.parent.mkdir(exist_ok=True)
     pixels = RNG.integers(0, 4096, (16, 12)).astype(np.uint16)
-    return write(path, pixels, PatientID=patient, Modality="CR", PixelSpacing=[0.2, 0.1],
+    attributes = {"Modality": "CR", **attributes}
+    return write(path, pixels, PatientID=patient, PixelSpacing=[0.2, 0.1],
                  StudyInstanceUID=f"1.2.{patient}", **attributes)  # fmt: skip
 
 
@@ -185,6 +186,52 @@ def test_frames_of_a_file_are_images_and_a_volume_needs_answers(tmp_path):
     assert np.asarray(sample.images[-1].load()).max() == 2 * 39
     with pytest.raises(DataError, match="no volume has masks"):
         open_dataset(str(save(tmp_path / "ct.nii.gz")))
+
+
+def test_options_choose_window_and_slices(tmp_path):
+    levels = np.zeros((4, 5, 6), np.float32)
+    levels[:, :, 3:] = 40  # soft tissue above water
+    (tmp_path / "a" / "segmentations").mkdir(parents=True)
+    save(tmp_path / "a" / "ct.nii.gz", levels)
+    save(tmp_path / "a" / "segmentations" / "left_lung.nii.gz", LABELS)
+
+    def opened(options=""):
+        dataset = open_dataset(f"{tmp_path}{options}")
+        return dataset, next(rows[0] for rows in dataset.splits.values())
+
+    plain, sample = opened()
+    assert len(sample.images) == 6
+    dataset, sample = opened(":window=brain:frames=2")
+    assert dataset.digest != plain.digest
+    assert Slices.of(sample.attributes).places == (1, 4)
+    shown = [np.asarray(picture.load())[0, 0].tolist() for picture in sample.images]
+    assert shown == [[2, 2, 2], [129, 129, 129]]  # (0 - 39.5) / 79 + 0.5 of 255, and of 40
+    _, sample = opened(":window=rgb:frames=all")
+    assert len({tuple(np.asarray(picture.load())[0, 0]) for picture in sample.images}) == 2
+    red, green, blue = np.asarray(sample.images[5].load())[0, 0]
+    assert (red, green, blue) == (132, 128, 128)  # 40 of -1024..1024, -135..215, 0..80
+    _, sample = opened(":window=40/80:frames=all")
+    assert np.asarray(sample.images[5].load())[0, 0].tolist() == [129, 129, 129]
+    for options, says in (
+        (":window=brian", "Did you mean 'brain'"),
+        (":window=1/x", "LEVEL/WIDTH"),
+        (":frames=0", "frames=0"),
+        (":windw=bone", "Did you mean 'window'"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            opened(options)
+    (tmp_path / "cats" / "a").mkdir(parents=True)
+    with pytest.raises(UsageError, match="takes no options"):
+        open_dataset(f"folder:{tmp_path / 'cats'}:window=bone")
+
+
+def test_a_window_is_for_ct_alone(tmp_path):
+    radiograph(tmp_path / "a.dcm", "5", Modality="CT")
+    radiograph(tmp_path / "b.dcm", "6", Modality="CR")
+    dataset = open_dataset(f"dicom:{tmp_path}:window=rgb")
+    samples = {s.attributes["modality"]: s for rows in dataset.splits.values() for s in rows}
+    assert "#frame=0" in samples["CT"].images[0].key and "#" not in samples["CR"].images[0].key
+    assert samples["CT"].images[0].load().size == samples["CR"].images[0].load().size == (12, 16)
 
 
 @pytest.mark.shared_data

@@ -18,7 +18,15 @@ from residency.data.nifti import (
     read_volume,
 )
 from residency.data.series import by_series, open_series, stackable
-from residency.data.volumes import Slices, VolumeError, choose, frames, natural_window, slice_pixels
+from residency.data.volumes import (
+    Look,
+    Slices,
+    VolumeError,
+    choose,
+    frames,
+    natural_window,
+    slice_pixels,
+)
 from residency.data.windows import PRESETS, RGB_WINDOWS, Window
 from residency.errors import UsageError
 from residency.types import Box3D, Volume
@@ -154,7 +162,7 @@ def test_slices_are_chosen_and_mapped_back():
 
 def test_pictures_of_slices_are_turned_for_radiologists(tmp_path):
     volume, grid = open_volume(save(tmp_path / "a.nii"))
-    pictures, slices = frames(volume, grid, window=Window(0.0, 2000.0))
+    pictures, slices = frames(volume, grid, Look(window=Window(0.0, 2000.0)))
     assert (len(pictures), pictures[0].size, slices.mm(5.0)) == (6, (4, 5), 125.0)
     image = np.asarray(pictures[2].load())
     right_front = VOXELS[3, 4, 2]  # the patient's right and front: upper left

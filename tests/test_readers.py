@@ -167,6 +167,20 @@ def test_iu_xray_blank_split_key_is_read_from_the_entries(shared_data):
     assert len(dataset.split("test")[0].images) == 2
 
 
+def test_iu_xray_pair_of_tables(shared_data):
+    path = found(shared_data, "iu_xray") / "indiana_reports.csv"
+    dataset = open_dataset(f"iu_xray:{path}")
+    assert sum(sizes(dataset).values()) == 3851 - 514
+    note(dataset, "Rows without text (left out): 514")
+    note(dataset, "no split: studies were split 70/10/20")
+    first = next(sample for sample in dataset.split("train") if sample.group == "1")
+    assert first.answer.startswith("The cardiac silhouette")
+    frontal, lateral = (Path(picture.key).name for picture in first.images)
+    assert (frontal, lateral) == ("1_IM-0001-4001.dcm.png", "1_IM-0001-3001.dcm.png")
+    groups = [{sample.group for sample in dataset.split(name)} for name in dataset.splits]
+    assert len(set.union(*groups)) == sum(map(len, groups))
+
+
 def test_wbcatt_follows_instfree(shared_data):
     dataset = opened(shared_data, "wbcatt")
     assert sizes(dataset) == {"train": 6169, "val": 1030, "test": 3099}

@@ -112,6 +112,57 @@ def test_a_folder_of_several_releases_asks_for_one(tmp_path):
         open_dataset(f"llava_med:{odd}")
 
 
+def test_visual_instructions_ask_for_a_caption_and_then_a_task(tmp_path):
+    paint(tmp_path / "images" / "a.jpg", 3)
+    messages = [
+        {"content": "<image>Describe the image.", "role": "user"},
+        {"content": "A cell.", "role": "assistant"},
+        {"content": "Which stain?", "role": "user"},
+        {"content": "Giemsa.", "role": "assistant"},
+    ]
+    entries = [{"images": ["a.jpg"], "messages": messages}]
+    write_json(tmp_path / "image_caption_and_synthetic_task.json", entries)
+    dataset = open_dataset(str(tmp_path))
+    assert dataset.name == "visual_instructions_captions_and_tasks"
+    (sample,) = dataset.split("train")
+    assert (sample.question, sample.answer) == ("Describe the image.", "A cell.")
+    assert [(one.question, one.answer) for one in sample.also] == [("Which stain?", "Giemsa.")]
+    assert check(dataset).ok
+    survives_reading(dataset)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_the_benchmarks_of_adamllm_are_asked_word_for_word(tmp_path, listed):
+    folder = tmp_path / ("FoodSeg103" if listed else "SLAKE")
+    folder.mkdir()
+    image = io.BytesIO()
+    PIL.Image.new("RGB", (8, 8), (200, 10, 10)).save(image, "PNG")
+    rows = {
+        "image": [{"bytes": image.getvalue(), "path": None}] * 3,
+        "input": ["What organ is this?\nAnswer briefly.", "Is it red?", ""],
+        "label": [["rice", "egg"], ["tea"], []] if listed else ["Liver", "Yes", "No"],
+        "answer_type": ["OPEN", "CLOSED", "OPEN"],
+    }
+    table = pa.table(rows)
+    with (
+        pa.OSFile(str(folder / "data-00000-of-00001.arrow"), "wb") as sink,
+        pa.ipc.new_stream(sink, table.schema) as writer,
+    ):
+        writer.write_table(table)
+    write_json(folder / "state.json", {"_data_files": []})
+    write_json(folder / "dataset_info.json", {"features": {"input": {}, "label": {}}})
+    dataset = open_dataset(str(folder))
+    assert (dataset.name, sizes(dataset)) == ("adamllm_benchmark", {"test": 2})
+    first, second = dataset.split("test")
+    assert first.question == "What organ is this?\nAnswer briefly."
+    assert (first.answer, second.answer) == (("rice, egg", "tea") if listed else ("Liver", "Yes"))
+    assert second.attributes["answer_type"] == "CLOSED"
+    assert first.images[0].load().getpixel((0, 0)) == (200, 10, 10)
+    note(dataset, "Rows without input")
+    with pytest.raises(DataError, match=r"no data-\*\.arrow"):
+        open_dataset(f"adamllm_benchmark:{tmp_path}")
+
+
 def test_chimed_vl_is_chinese(tmp_path):
     paint(tmp_path / "images" / "a.jpg")
     entry = {

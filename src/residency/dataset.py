@@ -1,5 +1,7 @@
 """What a data set is: named splits of samples, and the facts that hold for all of them."""
 
+import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +10,8 @@ from typing import Protocol, runtime_checkable
 from residency.catalog import find, names, suggest
 from residency.errors import DataError, UsageError
 from residency.types import Sample
+
+_OPTIONS = re.compile(r"(?P<where>.*?)(?P<options>(?::[a-z_]+=[^:/]*)+)", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,20 +72,49 @@ class Reader(Protocol):
         ...
 
     def load(self, where: str) -> Dataset:
-        """Open the data set. `where` is a path, or the variant after `name:` ('' for none)."""
+        """Open the data set. `where` is a path, or the variant after `name:` ('' for none).
+
+        Keyword-only parameters, if any, are options that a user may give.
+        """
         ...
 
 
 def open_dataset(spec: str) -> Dataset:
-    """Open `NAME`, `NAME:VARIANT` or a path.
+    """Open `NAME`, `NAME:VARIANT` or a path, with options behind it as `:key=value`.
+
+    Options are the keyword-only parameters of the reader's `load`, all of them texts.
 
     Raises:
         DataError: the path is missing or its content is unusable.
         UsageError: neither a name nor a path whose layout a reader recognises.
     """
     name, where = find_reader(spec)
-    dataset: Dataset = find("datasets", name).load(where)
+    load = find("datasets", name).load
+    bare, given = where, dict[str, str]()
+    if not Path(where).exists():  # else the name of a file looks like options
+        bare, given = split_options(where)
+    known = [
+        p.name for p in inspect.signature(load).parameters.values() if p.kind is p.KEYWORD_ONLY
+    ]
+    if given and not known and Path(bare).exists():
+        raise UsageError(f"{where}: the reader {name!r} takes no options.")
+    for key in given if known else ():
+        if key not in known:
+            raise UsageError(
+                f"{where}: unknown option {key!r}.{suggest(key, known)} {name} takes: "
+                f"{', '.join(known)}."
+            )
+    dataset: Dataset = load(bare, **given) if known else load(where)
     return dataset
+
+
+def split_options(where: str) -> tuple[str, dict[str, str]]:
+    """What comes before the options of `PATH:window=lung:frames=16`, and the options."""
+    found = _OPTIONS.fullmatch(where)
+    if found is None:
+        return where, {}
+    words = (word.partition("=") for word in found["options"][1:].split(":"))
+    return found["where"], {key: value for key, _, value in words}
 
 
 def find_reader(spec: str) -> tuple[str, str]:
@@ -96,6 +129,8 @@ def find_reader(spec: str) -> tuple[str, str]:
     if name in known:
         return name, variant
     path = Path(spec)
+    if not path.exists():
+        path = Path(split_options(spec)[0])
     if path.exists():
         # A published layout is also one of the general shapes: who declares a set is asked first.
         for entry in sorted(known, key=lambda name: not hasattr(find("datasets", name), "ABOUT")):

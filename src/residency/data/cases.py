@@ -6,7 +6,7 @@ from pathlib import Path
 
 from residency.data.documents import RowError
 from residency.data.nifti import is_nifti, mask_boxes, open_volume, read_grid, read_mask, stem
-from residency.data.volumes import VolumeError, frames
+from residency.data.volumes import Look, VolumeError, frames
 from residency.errors import DataError
 from residency.types import Answer, Box3D, Sample
 
@@ -124,8 +124,8 @@ def measured(case: Case, names: Mapping[int, str]) -> Case:
         raise RowError(error.code, str(case.volume), str(error)) from None
 
 
-def sample_of(case: Case, name: str, modality: str, options: tuple[str, ...]) -> Sample:
-    """The sample of a case: its frames, its voxels, and boxes, a label or a report.
+def sample_of(case: Case, name: str, modality: str, options: tuple[str, ...], look: Look) -> Sample:
+    """The sample of a case: its frames as `look` says, its voxels, and boxes, a label or a report.
 
     `attributes` keep the map from frames to millimetres (`volumes.Slices.of`).
 
@@ -133,7 +133,7 @@ def sample_of(case: Case, name: str, modality: str, options: tuple[str, ...]) ->
         VolumeError: a volume whose header cannot be used any more.
     """
     volume, grid = open_volume(case.volume)
-    pictures, slices = frames(volume, grid)
+    pictures, slices = frames(volume, grid, look)
     label, report = case.facts.get("label", ""), case.facts.get("report", "")
     answer: Answer = label or report or case.boxes
     return Sample(

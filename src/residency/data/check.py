@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from residency.data.defects import MEANINGS, faults_of
+from residency.data.images import MEANINGS as READ_AS
 from residency.data.index import Index
 from residency.dataset import Dataset
 from residency.errors import DataError
@@ -119,6 +120,7 @@ def check(dataset: Dataset, *, strict: bool = False, limit: int | None = None) -
     groups: dict[str, set[str]] = defaultdict(set)
     members: list[tuple[str, str]] = []
     ids: set[str] = set()
+    marks: Counter[str] = Counter()
     for split, samples in dataset.splits.items():
         for fault in faults_of(samples):
             ledger.add(fault.code, fault.where, str(fault))
@@ -131,6 +133,7 @@ def check(dataset: Dataset, *, strict: bool = False, limit: int | None = None) -
             ids.add(sample.id)
             for picture, content in zip(sample.images, entry.contents, strict=True):
                 contents.see(picture.key, content, split, sample.id, ledger)
+            marks.update(entry.marks)
             for code, what in entry.defects:
                 ledger.add(code, sample.id, what)
             if sample.group:
@@ -146,7 +149,10 @@ def check(dataset: Dataset, *, strict: bool = False, limit: int | None = None) -
         len(contents.keys),
         ledger.problems(),
         tuple(_in_files(dataset)),
-        tuple(note for note in dataset.notes if note not in _said_already(dataset)),
+        (
+            *(note for note in dataset.notes if note not in _said_already(dataset)),
+            *(f"{count} images {READ_AS[mark]}." for mark, count in marks.items()),
+        ),
     )
     found = (*findings.problems, *findings.defects)
     if strict and found:

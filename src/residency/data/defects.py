@@ -20,11 +20,12 @@ MEANINGS = {
 class Seen:
     """What decoding a picture gave: size (width, height) and a hash of its pixels, or an error.
 
-    `error` is a pair of code and reason.
+    `error` is a pair of code and reason, `marks` are those of `images.MEANINGS`.
     """
 
     size: tuple[int, int] = (0, 0)
     content: str = ""
+    marks: tuple[str, ...] = ()
     error: tuple[str, str] | None = None
 
 

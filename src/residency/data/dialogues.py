@@ -1,8 +1,8 @@
 """Sets in the conversation form of LLaVA: declared by their files, read by one loader.
 
 An entry is {id, image: path or list, conversations: [{from: human|gpt, value}, ...]}; some files
-misspell the last key as `conversatons`. Image marks are cut from the questions. The first exchange
-is the sample, the others follow in `Sample.also`.
+misspell the last key as `conversatons`; others have {images, messages: [{role, content}]}. Image
+marks are cut from the questions. The first exchange is the sample, the others follow in `Sample.also`.
 """
 
 import functools
@@ -20,7 +20,7 @@ from residency.errors import DataError
 from residency.types import Language, Picture, Sample
 
 ASKS, ANSWERS = frozenset(("human", "user")), frozenset(("gpt", "assistant"))
-KEYS = ("conversations", "conversatons")
+KEYS = ("conversations", "conversatons", "messages")
 _MARK = re.compile(r"<image>|<ImageHere>", re.IGNORECASE)
 
 
@@ -117,7 +117,9 @@ class Conversations:
             if isinstance(names, list)
             else (),
             exchanges=_exchanges(
-                record.get(KEYS[0], record.get(KEYS[1])), self.about.task == "vqa", defects
+                next((record[key] for key in KEYS if key in record), None),
+                self.about.task == "vqa",
+                defects,
             ),
             modality=plain(record.get("modality")),
             facts=tuple((key, plain(record.get(key))) for key in self.facts if record.get(key)),

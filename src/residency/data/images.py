@@ -12,7 +12,7 @@ import io
 import os
 import stat
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +36,14 @@ MAX_ASPECT = 200  # Qwen2-VL's resizing refuses anything longer
 Background = Literal["black", "white"]
 DEEP = frozenset(("I", "I;16", "I;16B", "I;16L", "I;16N", "F"))
 PLAIN = frozenset(("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr"))
+# What an image that was read is marked with in its `info`, and what each mark says.
+MARKS = "marks"
+MEANINGS = {
+    "turned": "are turned by their EXIF orientation; boxes are those of the turned image",
+    "cmyk": "are CMYK, converted without their colour profile",
+    "deep": "hold more than 8 bits of no declared range, scaled by their own minimum and maximum",
+    "alpha": "have transparency, composited on black",
+}
 # What a file that is no image turns out to be, by how it begins.
 IMPOSTORS = (
     (b"<!doctype html", "an HTML page"),
@@ -125,7 +133,10 @@ def _open(
             image.load()
             shown = ImageOps.exif_transpose(image)
             deep = image.mode in DEEP
-            return _grey(path, image, shown) if deep else _rgb(path, shown, background)
+            marks = tuple(_marks(image))
+            found = _grey(path, image, shown) if deep else _rgb(path, shown, background)
+            found.info = {MARKS: marks}
+            return found
         except ImageError:
             raise
         except Exception as error:  # as above, for the pixels
@@ -175,6 +186,18 @@ def file_picture(root: Path, name: str) -> Picture:
 
 def _open_inside(root: Path, name: str) -> Image:
     return open_image(inside(root, name))
+
+
+def _marks(image: Image) -> Iterator[str]:
+    """What of an image is read by a rule that one should know of; see `MEANINGS`."""
+    if image.getexif().get(274, 1) != 1:
+        yield "turned"
+    if image.mode == "CMYK":
+        yield "cmyk"
+    if image.mode in DEEP and _declared(getattr(image, "tag_v2", {})) is None:
+        yield "deep"
+    if image.mode not in DEEP and image.has_transparency_data:
+        yield "alpha"
 
 
 def _require_file(path: str | Path) -> None:

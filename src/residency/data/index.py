@@ -10,17 +10,17 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from residency.data.cache import cache_folder, write_whole
 from residency.data.defects import Seen, defects_of
-from residency.data.images import ImageError
+from residency.data.images import MARKS, ImageError
 from residency.dataset import Dataset
 from residency.errors import DataError
 from residency.types import Picture, Sample
@@ -37,35 +37,33 @@ class Entry:
     """What is known of a row. `sizes` are (width, height) of each image, (0, 0) for one that fails.
 
     `contents` are hashes of the pixels, "" as above; `letters` counts the characters of question
-    and textual answer; `defects` are pairs of code and reason, none for a row that can be used.
+    and textual answer; `marks` say by which rules images were read (`images.MEANINGS`), one entry
+    for each image and rule; `defects` are pairs of code and reason, none for a row that can be used.
     """
 
     stamp: int
     letters: int
     sizes: tuple[tuple[int, int], ...]
     contents: tuple[str, ...]
+    marks: tuple[str, ...]
     defects: tuple[tuple[str, str], ...]
 
     def as_json(self) -> list[object]:
         """Plain lists."""
-        return [self.stamp, self.letters, self.sizes, self.contents, self.defects]
+        return [self.stamp, self.letters, self.sizes, self.contents, self.marks, self.defects]
 
     @classmethod
     def of(cls, value: list[Any]) -> "Entry":
         """The inverse of `as_json`."""
-        stamp, letters, sizes, contents, defects = value
+        stamp, letters, sizes, contents, marks, defects = value
         return cls(
-            stamp, letters, tuple(map(tuple, sizes)), tuple(contents), tuple(map(tuple, defects))
+            stamp,
+            letters,
+            tuple(map(tuple, sizes)),
+            tuple(contents),
+            tuple(marks),
+            tuple(map(tuple, defects)),
         )
-
-
-def cache_folder() -> Path:
-    """`$RESIDENCY_CACHE`/index where it is set, else `residency/index` among the user's caches."""
-    given = os.environ.get("RESIDENCY_CACHE")
-    if given:
-        return Path(given) / "index"
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(caches) / "residency" / "index"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +83,7 @@ class Index:
         return cls(
             name=f"{dataset.name}/{split}",
             samples=dataset.split(split),
-            folder=cache_folder() / key if dataset.digest else None,
+            folder=cache_folder("index") / key if dataset.digest else None,
         )
 
     def entries(self, rows: Sequence[int] | None = None) -> Iterator[tuple[int, Entry]]:
@@ -142,6 +140,7 @@ class _Eyes:
             letters=sum(map(_letters, (sample, *sample.also))),
             sizes=tuple(one.size for one in seen),
             contents=tuple(one.content for one in seen),
+            marks=tuple(mark for one in seen for mark in one.marks),
             defects=found,
         )
 
@@ -165,7 +164,8 @@ def _decoded(picture: Picture) -> Seen:
     except DataError as error:
         return Seen(error=(getattr(error, "code", "unreadable"), str(error)))
     pixels = repr(image.size).encode() + image.tobytes()
-    return Seen(size=image.size, content=hashlib.blake2b(pixels, digest_size=16).hexdigest())
+    content = hashlib.blake2b(pixels, digest_size=16).hexdigest()
+    return Seen(size=image.size, content=content, marks=image.info.get(MARKS, ()))
 
 
 def stamp(sample: Sample) -> int:
@@ -211,23 +211,7 @@ def _load(path: Path) -> dict[int, Entry]:
 def _save(path: Path, entries: dict[int, Entry]) -> None:
     """Whole or not at all; an index that cannot be kept is made again, which is no error."""
     text = json.dumps({str(row): entry.as_json() for row, entry in sorted(entries.items())})
-    _quietly(lambda: _write(path, text))
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.replace(draft, path)
-    except BaseException:
-        os.unlink(draft)
-        raise
-
-
-def _quietly(act: Callable[[], None]) -> None:
-    try:
-        act()
+        write_whole(path, lambda stream: stream.write(text.encode()))
     except OSError as error:
-        print(f"No index can be kept in {cache_folder()} ({error.strerror}).", file=sys.stderr)
+        print(f"No index can be kept in {path.parent} ({error.strerror}).", file=sys.stderr)

@@ -1,13 +1,15 @@
 """One class per image: the rows of published classification sets, and the split where none is given."""
 
+import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from residency.data.images import file_picture
-from residency.data.published import Defects
+from residency.data.published import Defects, Published, assemble
 from residency.data.splits import SPLITS, assign
+from residency.dataset import Dataset
 from residency.types import Sample
 
 GRADES = (
@@ -59,6 +61,33 @@ def lacks(labels: Sequence[str], row: Labelled) -> str:
     if row.label not in labels:
         missing.append("label" if not row.label else "known label")
     return " or ".join(missing)
+
+
+def labelled_dataset(
+    about: Published,
+    rows: Sequence[Labelled],
+    root: Path,
+    labels: tuple[str, ...],
+    *,
+    table: Path,
+    shares: tuple[float, ...],
+    defects: Defects,
+) -> Dataset:
+    """The classification set of a table whose owners publish no split, split in these shares.
+
+    Raises:
+        DataError: no rows at all.
+    """
+    return assemble(
+        about,
+        split_by_group(rows, shares, defects),
+        functools.partial(labelled_sample, about.name, root, labels, about.modality["en"]),
+        files=[table],
+        defects=defects,
+        images=(root, labelled_image),
+        lacks=functools.partial(lacks, labels),
+        labels=labels,
+    )
 
 
 def split_by_group(

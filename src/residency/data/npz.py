@@ -1,6 +1,8 @@
 """Read plain arrays out of `.npz` files, lazily and never through pickle."""
 
 import functools
+import hashlib
+import shutil
 import threading
 import zipfile
 import zlib
@@ -9,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from residency.data.cache import cache_folder, write_whole
 from residency.errors import DataError
 
 UNREADABLE = (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, NotImplementedError)
+HELD = 2**30  # bytes of an array that are kept in memory
 KEPT = 16  # archives shared by the samples that arrive from another process
 
 
@@ -64,18 +68,37 @@ class Archive:
         return shape, dtype
 
     def array(self, name: str) -> np.ndarray:
-        """One array, never unpickled, inflated once whatever number of threads ask at once."""
+        """One array, never unpickled, inflated once whatever number of threads ask at once.
+
+        One of more than `HELD` bytes is inflated to a file among the caches and mapped from there.
+        """
         kept = self._arrays.get(name)
         if kept is not None:
             return kept
         with self._inflating:
             if name not in self._arrays:
                 try:
-                    with np.load(self.path, allow_pickle=False) as archive:
-                        self._arrays[name] = archive[name]
+                    shape, dtype = self.header(name)
+                    large = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize > HELD
+                    self._arrays[name] = self._mapped(name) if large else self._read(name)
                 except (*UNREADABLE, KeyError) as error:
                     raise self._unreadable(name, error) from None
             return self._arrays[name]
+
+    def _read(self, name: str) -> np.ndarray:
+        with np.load(self.path, allow_pickle=False) as archive:
+            array: np.ndarray = archive[name]
+            return array
+
+    def _mapped(self, name: str) -> np.ndarray:
+        status = self.path.stat()
+        said = f"{self.path.resolve()} {status.st_size} {status.st_mtime_ns} {name}"
+        path = cache_folder("arrays") / f"{hashlib.sha256(said.encode()).hexdigest()[:32]}.npy"
+        if not path.is_file():
+            with zipfile.ZipFile(self.path) as archive, archive.open(f"{name}.npy") as member:
+                write_whole(path, lambda stream: shutil.copyfileobj(member, stream, 1 << 22))
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        return array
 
     def _unreadable(self, name: str, error: Exception) -> DataError:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

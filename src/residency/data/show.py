@@ -79,7 +79,9 @@ def _sizes(samples: Sequence[Sample]) -> str:
     if not pictures:
         return "none"
     try:
-        found = Counter("{}x{}".format(*picture.load().size) for picture in pictures)
+        first = pictures[0].load().size
+        sizes = [first, *(picture.size or picture.load().size for picture in pictures[1:])]
+        found = Counter("{}x{}".format(*size) for size in sizes)
     except DataError as error:
         return f"unreadable ({error})"
     return ", ".join(found)

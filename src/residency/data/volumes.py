@@ -13,14 +13,42 @@ import numpy as np
 from jaxtyping import Num, UInt8
 
 from residency.data.images import array_image
-from residency.data.windows import PRESETS, Window, shown
+from residency.data.windows import PRESETS, Window, Windows, shown, windows
 from residency.errors import DataError, UsageError
 from residency.types import Box3D, Picture, Volume
 
 FRAMES = 32
 MAX_VOXELS = 2**29  # 2 GiB as float32
+SAMPLED = 2**20  # voxels, at least, from which the window of a volume is taken
 Choice = Literal["uniform", "all"]
-Windows = Window | tuple[Window, Window, Window]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a volume is shown: how many slices, chosen how, through which window (None: its own)."""
+
+    how: Choice = "uniform"
+    count: int = FRAMES
+    window: Windows | None = None
+
+    @classmethod
+    def of(cls, window: str, frames: str) -> "Look":
+        """What the options say; `frames` is a number or `all`, `window` "" or see `windows`.
+
+        Raises:
+            UsageError: anything else.
+        """
+        shown = windows(window) if window else None
+        if frames == "all":
+            return cls("all", FRAMES, shown)
+        if not frames.isdecimal() or not int(frames):
+            raise UsageError(f"frames={frames}: expected a number of slices, or all.")
+        return cls("uniform", int(frames), shown)
+
+    @property
+    def mark(self) -> str:
+        """Tells this look from others in the identity of a data set; "" for that by default."""
+        return "" if self == Look() else repr(self)
 
 
 class VolumeError(DataError):
@@ -135,21 +163,19 @@ def choose(depth: int, *, how: Choice = "uniform", count: int = FRAMES) -> tuple
 def frames(
     volume: Volume,
     grid: Grid,
-    *,
-    how: Choice = "uniform",
-    count: int = FRAMES,
-    window: Windows | None = None,
+    look: Look = Look(),
 ) -> tuple[tuple[Picture, ...], Slices]:
     """Slices as pictures, and the map back; `volume.load` should keep what it has just decoded.
 
     Three windows give the three colours of every picture. Without a window, values below -200 mean
     Hounsfield units and the window `abdomen`; else half a percent is cut at either end of the volume.
     """
-    places = choose(grid.shape[0], how=how, count=count)
+    places = choose(grid.shape[0], how=look.how, count=look.count)
+    mark = f" {look.window}" if look.window else ""
     pictures = tuple(
         Picture(
-            key=f"{volume.key}#z={place}",
-            load=functools.partial(_picture, volume.load, place, window),
+            key=f"{volume.key}#z={place}{mark}",
+            load=functools.partial(_picture, volume.load, place, look.window),
             size=(grid.shape[2], grid.shape[1]),
         )
         for place in places
@@ -158,8 +184,13 @@ def frames(
 
 
 def _picture(load: Callable[[], np.ndarray], place: int, window: Windows | None) -> Any:
-    values = load()
-    return array_image(slice_pixels(values[place], window or natural_window(values)))
+    shown_by = window or _natural(load)
+    return array_image(slice_pixels(load()[place], shown_by))
+
+
+@functools.lru_cache(maxsize=32)  # the slices of a sample share its `load`
+def _natural(load: Callable[[], np.ndarray]) -> Window:
+    return natural_window(load())
 
 
 def slice_pixels(values: Num[np.ndarray, "y x"], window: Windows) -> UInt8[np.ndarray, "y x *c"]:
@@ -174,7 +205,8 @@ def natural_window(values: Num[np.ndarray, "z y x"]) -> Window:
     """The window of a volume for which none is declared."""
     if values.min() < -200:
         return PRESETS["abdomen"]
-    low, high = (float(edge) for edge in np.percentile(values, (0.5, 99.5)))
+    some = values.ravel()[:: max(1, values.size // SAMPLED)]
+    low, high = (float(edge) for edge in np.percentile(some, (0.5, 99.5)))
     return Window.between(low, high if high > low else low + 1)
 
 

@@ -49,6 +49,29 @@ RGB_WINDOWS = (
 )
 
 
+Windows = Window | tuple[Window, Window, Window]
+
+
+def windows(text: str) -> Windows:
+    """The window that a user names: a preset, `rgb` for three as colours, or LEVEL/WIDTH.
+
+    Raises:
+        UsageError: none of these.
+    """
+    if text == "rgb":
+        return RGB_WINDOWS
+    level, slash, width = text.partition("/")
+    if not slash:
+        return preset(text)
+    try:
+        found = Window(float(level), float(width))
+    except ValueError:
+        found = Window(0.0, 0.0)
+    if not (abs(found.level) < float("inf") and 1 <= found.width < float("inf")):
+        raise UsageError(f"window={text}: expected LEVEL/WIDTH in numbers, such as 40/400.")
+    return found
+
+
 def preset(name: str) -> Window:
     """The CT window of that name.
 
@@ -57,7 +80,8 @@ def preset(name: str) -> Window:
     """
     if name not in PRESETS:
         raise UsageError(
-            f"No CT window {name!r}.{suggest(name, list(PRESETS))} Windows: {', '.join(PRESETS)}."
+            f"No CT window {name!r}.{suggest(name, list(PRESETS))} Windows: {', '.join(PRESETS)}; "
+            "or rgb, or LEVEL/WIDTH."
         )
     return PRESETS[name]
 

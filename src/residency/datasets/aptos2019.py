@@ -10,7 +10,6 @@ are not identified. The labels are those of RetinaMNIST, "0" to "4".
 tested on: fixture
 """
 
-import functools
 from pathlib import Path
 
 from residency.data.labelled import (
@@ -18,12 +17,9 @@ from residency.data.labelled import (
     GRADES,
     RETFOUND_SHARES,
     Labelled,
-    labelled_image,
-    labelled_sample,
-    lacks,
-    split_by_group,
+    labelled_dataset,
 )
-from residency.data.published import Defects, Published, assemble, holds
+from residency.data.published import Defects, Published, holds
 from residency.data.records import read_table
 from residency.dataset import Dataset
 
@@ -64,13 +60,12 @@ def load(where: str) -> Dataset:
         for name, grade in read_table(root / "train.csv", ("id_code", "diagnosis"), defects)
     ]
     images = root / "train_images"
-    return assemble(
+    return labelled_dataset(
         ABOUT,
-        split_by_group(rows, RETFOUND_SHARES, defects),
-        functools.partial(labelled_sample, ABOUT.name, images, GRADES, FUNDUS["en"]),
-        files=[root / "train.csv"],
+        rows,
+        images,
+        GRADES,
+        table=root / "train.csv",
+        shares=RETFOUND_SHARES,
         defects=defects,
-        images=(images, labelled_image),
-        lacks=functools.partial(lacks, GRADES),
-        labels=GRADES,
     )

@@ -3,8 +3,10 @@
 Source: huggingface.co/datasets/williamliu/ChiMed-VL, no licence stated, open download. On disk, as
 published: `ChiMed-VL-Alignment/stage1_data.json` (580,014) and
 `ChiMed-VL-Instruction/stage2_data.json` (469,441), lists of {id, image, conversations}, the images
-in zip files unpacked to `images/`. UMIT takes 150,603 of the instructions for training and 2,000
-for its test; which ones is not published, so everything is train here.
+in zip files unpacked to `images/`. The hub shows them as `ChiMed-VL-Alignment.jsonl` and
+`ChiMed-VL-Instruction.json` since; they are read as the same form, which could not be verified.
+UMIT takes 150,603 of the instructions for training and 2,000 for its test; which ones is not
+published, so everything is train here.
 
 tested on: fixture
 """
@@ -28,6 +30,8 @@ SET = Conversations(
     files={
         "stage1_data.json": Variant(name="alignment", count=580_014, language="zh"),
         "stage2_data.json": Variant(name="instruction", count=469_441, language="zh"),
+        "ChiMed-VL-Alignment.jsonl": Variant(name="alignment", count=580_014, language="zh"),
+        "ChiMed-VL-Instruction.json": Variant(name="instruction", count=469_441, language="zh"),
     },
 )
 ABOUT, recognises, load = SET.about, SET.recognises, SET.load

@@ -8,8 +8,8 @@ are not read; crowds are left out and counted. Source and licence are the owner'
 import re
 from pathlib import Path
 
+from residency.data.annotated import as_dataset, image_folder
 from residency.data.annotations import Annotated, read_coco
-from residency.data.boxed import as_dataset, image_folder
 from residency.data.formats import HEAD
 from residency.data.splits import SYNONYMS
 from residency.dataset import Dataset

@@ -3,7 +3,8 @@
 On disk: DICOM files anywhere below the folder, and one CSV, TSV, JSON-lines or Parquet table in it with
 `image` (a path), or `patient`, `study`, `series` or `instance` (the identifiers inside the files); `label`,
 `report`, or `question` and `answer`; optional `split`. At least three slices of one series become a volume
-of 32 frames; other files are the images of the sample, at most 32 frames of each. Identifiers are
+of 32 frames; other files are the images of the sample, at most 32 frames of each; options change that:
+`dicom:PATH:window=lung:frames=all`. Identifiers are
 compared and kept as stand-ins (`residency.data.identity`): the group of a sample is its hashed patient.
 Without a table every file or series is a sample without an answer: `data check` can read it, training
 refuses it. Source and licence are the owner's.
@@ -13,10 +14,10 @@ import functools
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL.Image import Image
+from PIL.Image import Image, merge
 
 from residency.data.card import Card, distinct_labels, read_card
 from residency.data.columns import SUFFIXES as TABLES
@@ -28,7 +29,9 @@ from residency.data.identity import stand_in
 from residency.data.images import dicom_image, file_picture, inside
 from residency.data.series import Slice, by_series, open_series, stackable
 from residency.data.splits import SPLITS, SYNONYMS, assign
-from residency.data.volumes import VolumeError, choose, frames
+from residency.data.volumes import Look, VolumeError, choose
+from residency.data.volumes import frames as slices_of
+from residency.data.windows import Windows
 from residency.dataset import Dataset
 from residency.datasets import folder
 from residency.errors import DataError
@@ -76,12 +79,17 @@ def recognises(path: Path) -> bool:
         return False
 
 
-def load(where: str) -> Dataset:
+def load(where: str, *, window: str = "", frames: str = "32") -> Dataset:
     """Open a folder of DICOM files with its table, or look at files without one.
+
+    `window` is how CT is shown: a window by name, `rgb` (three as colours) or LEVEL/WIDTH, else that
+    of each file (abdomen for a volume); `frames` is a number of slices or frames, or `all`.
 
     Raises:
         DataError: no such path, several tables, columns missing, or no row with its files.
+        UsageError: an option that means nothing.
     """
+    look = Look.of(window, frames)
     path = Path(where)
     if not where or not path.exists():
         raise DataError(f"No such file or folder: {where!r}. Write dicom:FOLDER.")
@@ -114,7 +122,7 @@ def load(where: str) -> Dataset:
     if what == "label":
         labels = labels or tuple(sorted({row.answer for row in rows}))
     name, first = path.resolve().name, next(iter(splits))
-    build = functools.partial(_sample, name, root, card, task, labels)
+    build = functools.partial(_sample, name, root, card, task, labels, look)
     for file, _ in files:
         state.update(f"{file.relative_to(root)}\0{file.stat().st_size}\n".encode())
     return Dataset(
@@ -127,7 +135,7 @@ def load(where: str) -> Dataset:
         },
         labels=distinct_labels(labels, str(root)) if what == "label" else (),
         modality=card.modality,
-        digest=state.hexdigest(),
+        digest=state.hexdigest() + look.mark,
         source=card.source,
         licence=card.licence,
         notes=tuple(notes),
@@ -263,6 +271,7 @@ def _sample(
     card: Card,
     task: str,
     labels: tuple[str, ...],
+    look: Look,
     rows: list[Row],
     place: int,
 ) -> Sample:
@@ -273,11 +282,12 @@ def _sample(
     facts = {"modality": header.modality, "body_part": header.body_part, "view": header.view}
     if stackable(row.files):
         volume, grid = open_series(row.files)
-        pictures, slices = frames(volume, grid)
+        own = look if header.modality == "CT" else replace(look, window=None)
+        pictures, slices = slices_of(volume, grid, own)
         facts |= slices.attributes
     else:
         pictures = tuple(
-            picture for path, one in row.files for picture in _pictures(root, path, one.frames)
+            picture for path, one in row.files for picture in _pictures(root, path, one, look)
         )
         if header.spacing_mm:
             facts["spacing_mm"] = " ".join(f"{side:g}" for side in header.spacing_mm)
@@ -296,16 +306,25 @@ def _sample(
     )
 
 
-def _pictures(root: Path, path: Path, count: int) -> tuple[Picture, ...]:
+def _pictures(root: Path, path: Path, header: Header, look: Look) -> tuple[Picture, ...]:
     """The picture of a file; of several frames, those that stand for them."""
     name = str(path.relative_to(root))
-    if count == 1:
+    window = look.window if header.modality == "CT" else None
+    if header.frames == 1 and window is None:
         return (file_picture(root, name),)
+    mark = f" {window}" if window else ""
     return tuple(
-        Picture(key=f"{path}#frame={place}", load=functools.partial(_frame, root, name, place))
-        for place in choose(count)
+        Picture(
+            key=f"{path}#frame={place}{mark}",
+            load=functools.partial(_frame, root, name, place, window),
+        )
+        for place in choose(header.frames, how=look.how, count=look.count)
     )
 
 
-def _frame(root: Path, name: str, place: int) -> Image:
-    return dicom_image(inside(root, name), frame=place)
+def _frame(root: Path, name: str, place: int, window: Windows | None) -> Image:
+    path = inside(root, name)
+    if not isinstance(window, tuple):
+        return dicom_image(path, frame=place, window=window)
+    colours = (dicom_image(path, frame=place, window=one).getchannel(0) for one in window)
+    return merge("RGB", tuple(colours))

@@ -11,18 +11,14 @@ lesions (VITask uses that split). The labels are DermaMNIST's. A sample's group 
 tested on: fixture
 """
 
-import functools
 from pathlib import Path
 
 from residency.data.labelled import (
     Folders,
     Labelled,
-    labelled_image,
-    labelled_sample,
-    lacks,
-    split_by_group,
+    labelled_dataset,
 )
-from residency.data.published import Defects, Published, assemble, first_of, one_of
+from residency.data.published import Defects, Published, first_of, one_of
 from residency.data.records import read_table
 from residency.data.splits import SHARES
 from residency.dataset import Dataset
@@ -77,13 +73,12 @@ def load(where: str) -> Dataset:
         )
         for lesion, image, dx, confirmed, place in read_table(table, wanted, defects)
     ]
-    return assemble(
+    return labelled_dataset(
         ABOUT,
-        split_by_group(rows, SHARES, defects),
-        functools.partial(labelled_sample, ABOUT.name, root, LABELS, ABOUT.modality["en"]),
-        files=[table],
+        rows,
+        root,
+        LABELS,
+        table=table,
+        shares=SHARES,
         defects=defects,
-        images=(root, labelled_image),
-        lacks=functools.partial(lacks, LABELS),
-        labels=LABELS,
     )

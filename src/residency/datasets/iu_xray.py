@@ -8,21 +8,29 @@ two images each; UMIT prints 2069/590/296, which swaps val and test. Another cir
 has 3062/382/382 studies of one to five images. A split key that is blank or unknown is replaced by
 each entry's own `split`. One sample per study, with all its images; the study is its group.
 
-tested on: real (both annotations; 4 of the images)
+The Kaggle copy (raddar/chest-xrays-indiana-university) has a pair of tables instead:
+`indiana_reports.csv` (uid, MeSH, Problems, image, indication, comparison, findings, impression; 3,851
+studies, of which 514 lack findings and are left out) and `indiana_projections.csv` (uid, filename,
+projection; 7,466 images), png below `images/images_normalized`. The report is the findings, as in R2Gen;
+frontal images come first. It has no split: studies are split 70/10/20, seeded.
+
+tested on: real (both annotations and the pair of tables; 4 of the images)
 """
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from residency.data.captions import Captioned, captioned_sample, images_of, lacks
-from residency.data.published import Defects, Published, assemble, holds
-from residency.data.records import listed, plain, read_json
-from residency.data.splits import SYNONYMS
+from residency.data.published import Defects, Published, assemble, holds, one_of
+from residency.data.records import listed, plain, read_json, read_table
+from residency.data.splits import SPLITS, SYNONYMS, assign
 from residency.dataset import Dataset
 from residency.errors import DataError
 
 TABLE = "annotation.json"
+REPORTS, PROJECTIONS = "indiana_reports.csv", "indiana_projections.csv"
 ABOUT = Published(
     name="iu_xray",
     title="IU X-Ray (R2Gen)",
@@ -38,7 +46,12 @@ ABOUT = Published(
 
 
 def recognises(path: Path) -> bool:
-    """`annotation.json`, or a file of that kind, whose train entries have an IU X-Ray image path."""
+    """`annotation.json`, or a file of that kind, whose train entries have an IU X-Ray image path.
+
+    Else the pair of tables.
+    """
+    if holds(path, REPORTS, PROJECTIONS):
+        return True
     table = path / TABLE if holds(path, TABLE) else path
     try:
         if not table.name.startswith("annotation") or table.suffix != ".json":
@@ -51,12 +64,16 @@ def recognises(path: Path) -> bool:
 
 
 def load(where: str) -> Dataset:
-    """Open the folder of `annotation.json`, or an annotation file by its path.
+    """Open the folder of `annotation.json` (or of the tables), an annotation file, or a table, by path.
 
     Raises:
         DataError: not there, not JSON, or another structure.
     """
     path, defects = ABOUT.locate(where), Defects()
+    if path.name in (REPORTS, PROJECTIONS):
+        return _pair(path.parent, defects)
+    if path.is_dir() and not holds(path, TABLE):
+        return _pair(path, defects)
     table = path / TABLE if path.is_dir() else path
     content = read_json(table)
     if not isinstance(content, dict):
@@ -80,6 +97,41 @@ def load(where: str) -> Dataset:
         rows,
         functools.partial(captioned_sample, ABOUT.name, ABOUT.task, root),
         files=[table],
+        defects=defects,
+        images=(root, images_of),
+        lacks=lacks,
+    )
+
+
+def _pair(folder: Path, defects: Defects) -> Dataset:
+    """The data set of the pair of tables."""
+    tables = [folder / REPORTS, folder / PROJECTIONS]
+    shown: dict[str, list[tuple[bool, str]]] = {}
+    for study, name, projection in read_table(
+        tables[1], ("uid", "filename", "projection"), defects
+    ):
+        shown.setdefault(study, []).append((projection != "Frontal", name))
+    rows = [
+        Captioned(
+            key=study,
+            images=tuple(name for _, name in sorted(shown.get(study, ()), key=lambda one: one[0])),
+            text=findings,
+            group=study,
+            modality=ABOUT.modality["en"],
+        )
+        for study, findings in read_table(tables[0], ("uid", "findings"), defects)
+    ]
+    sides = assign([row.group for row in rows])
+    defects.notes.append("The tables name no split: studies were split 70/10/20, seed 0.")
+    root = one_of(folder, "images/images_normalized", "images") or folder
+    return assemble(
+        replace(ABOUT, sizes={"all": 3851}),
+        {
+            split: [row for row, side in zip(rows, sides, strict=True) if side == place]
+            for place, split in enumerate(SPLITS)
+        },
+        functools.partial(captioned_sample, ABOUT.name, ABOUT.task, root),
+        files=tables,
         defects=defects,
         images=(root, images_of),
         lacks=lacks,

@@ -12,7 +12,6 @@ both sides. File names are matched without regard to case.
 tested on: fixture
 """
 
-import functools
 from pathlib import Path
 
 from residency.data.labelled import (
@@ -21,12 +20,9 @@ from residency.data.labelled import (
     RETFOUND_SHARES,
     Folders,
     Labelled,
-    labelled_image,
-    labelled_sample,
-    lacks,
-    split_by_group,
+    labelled_dataset,
 )
-from residency.data.published import Defects, Published, assemble, holds
+from residency.data.published import Defects, Published, holds
 from residency.data.records import read_table
 from residency.dataset import Dataset
 
@@ -73,13 +69,12 @@ def load(where: str) -> Dataset:
         rows.append(
             Labelled(Path(name).stem, image, grade.removesuffix(".0"), facts=(("edema", edema),))
         )
-    return assemble(
+    return labelled_dataset(
         ABOUT,
-        split_by_group(rows, RETFOUND_SHARES, defects),
-        functools.partial(labelled_sample, ABOUT.name, root, GRADES, FUNDUS["en"]),
-        files=[root / TABLE],
+        rows,
+        root,
+        GRADES,
+        table=root / TABLE,
+        shares=RETFOUND_SHARES,
         defects=defects,
-        images=(root, labelled_image),
-        lacks=functools.partial(lacks, GRADES),
-        labels=GRADES,
     )

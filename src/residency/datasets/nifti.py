@@ -3,8 +3,8 @@
 On disk: one volume; a folder of volumes, with folders of masks on the same voxels; a folder per case
 with `segmentations/ORGAN.nii.gz` (TotalSegmentator); `imagesTr`, `labelsTr` and `dataset.json` with the
 names of labels (nnU-Net); or a CSV beside the volumes with `image` and `label` or `report`, and
-optional `split` and `patient`. Arrays of M3D (`.npy`) are read by `data.nifti.read_m3d`. A case becomes
-32 frames beside its voxels; boxes count voxels of the volume in RAS+ order, upper corner exclusive.
+optional `split` and `patient`. A case becomes 32 frames beside its voxels, or as the options say:
+`nifti:PATH:window=lung:frames=16`; boxes count voxels of the volume in RAS+ order, upper corner exclusive.
 Source and licence are the owner's.
 """
 
@@ -23,6 +23,7 @@ from residency.data.identity import stand_in
 from residency.data.images import inside
 from residency.data.nifti import is_nifti
 from residency.data.splits import SPLITS, SYNONYMS, assign
+from residency.data.volumes import Look
 from residency.dataset import Dataset
 from residency.errors import DataError
 from residency.types import Sample
@@ -40,12 +41,17 @@ def recognises(path: Path) -> bool:
         return False
 
 
-def load(where: str) -> Dataset:
+def load(where: str, *, window: str = "", frames: str = "32") -> Dataset:
     """Open a volume or a folder of volumes; a case that cannot be used is a bad row.
+
+    `window` is a CT window by name, `rgb` (three as colours) or LEVEL/WIDTH; `frames` a number of
+    slices, or `all`.
 
     Raises:
         DataError: no such path, no volume, or a table that names none.
+        UsageError: an option that means nothing.
     """
+    look = Look.of(window, frames)
     path = Path(where)
     if not where or not recognises(path):
         raise DataError(f"No NIfTI volume in {where!r}. Write nifti:PATH of a file or folder.")
@@ -70,11 +76,16 @@ def load(where: str) -> Dataset:
             "folder `segmentations` beside it, or name it in a table with label or report."
         )
     notes.append("A volume of the head shows a face when it is rendered: remove it before sharing.")
-    return _assembled(path.resolve().name, root, cases, names, notes)
+    return _assembled(path.resolve().name, root, cases, names, notes, look)
 
 
 def _assembled(
-    name: str, root: Path, cases: list[Case], names: dict[int, str], notes: list[str]
+    name: str,
+    root: Path,
+    cases: list[Case],
+    names: dict[int, str],
+    notes: list[str],
+    look: Look,
 ) -> Dataset:
     card = _card(root)
     labels = card.labels or tuple(sorted({c.facts["label"] for c in cases if c.facts.get("label")}))
@@ -108,14 +119,14 @@ def _assembled(
         name=name,
         splits={
             split: Partial(
-                len(rows), functools.partial(_sample, name, card, labels, rows), faults[split]
+                len(rows), functools.partial(_sample, name, card, labels, look, rows), faults[split]
             )
             for split, rows in splits.items()
             if rows
         },
         labels=distinct_labels(labels, str(root)),
         modality=card.modality,
-        digest=state.hexdigest(),
+        digest=state.hexdigest() + look.mark,
         source=card.source,
         licence=card.licence,
         notes=(*card.notes, *notes),
@@ -123,8 +134,10 @@ def _assembled(
     )
 
 
-def _sample(name: str, card: Card, labels: tuple[str, ...], rows: list[Case], place: int) -> Sample:
-    return sample_of(rows[place], name, card.modality.get("en", ""), labels)
+def _sample(
+    name: str, card: Card, labels: tuple[str, ...], look: Look, rows: list[Case], place: int
+) -> Sample:
+    return sample_of(rows[place], name, card.modality.get("en", ""), labels, look)
 
 
 def _card(root: Path) -> Card:

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from residency.data.annotated import as_dataset, image_folder
 from residency.data.annotations import Annotated, numbers
-from residency.data.boxed import as_dataset, image_folder
 from residency.data.documents import RowError, parse_json
 from residency.data.formats import MEDIA, SUFFIXES, files_of, first_row, rows_of
 from residency.data.images import ImageError, inside, open_image

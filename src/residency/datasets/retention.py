@@ -66,6 +66,7 @@ def load(where: str) -> Dataset:
         digest=content.hexdigest(),
         source="procedural: residency.phantoms.general",
         licence="Apache-2.0",
+        synthetic=True,
     )
 
 

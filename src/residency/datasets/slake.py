@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from residency.data.published import Defects, Published, assemble, holds
+from residency.data.published import Defects, Published, assemble, holds, one_of
 from residency.data.questions import (
     Question,
     count_without_options,
@@ -32,7 +32,11 @@ from residency.data.records import Record, line, plain, read_records
 from residency.dataset import Dataset
 from residency.errors import DataError
 
-FILES = {"train": "train.json", "val": "validate.json", "test": "test.json"}
+FILES = {
+    "train": ("train.json",),
+    "val": ("validate.json", "validation.json"),
+    "test": ("test.json",),
+}
 MODALITIES = {"CT": "CT", "MRI": "磁共振", "X-Ray": "X光"}
 ABOUT = Published(
     name="slake",
@@ -49,8 +53,12 @@ ABOUT = Published(
 
 
 def recognises(path: Path) -> bool:
-    """A folder with `train.json` and `validate.json`, the name that only SLAKE uses."""
-    return holds(path, "train.json", "validate.json")
+    """A folder with `train.json` and `validate.json`, the name that only SLAKE uses.
+
+    The hub's copy calls it `validation.json`, and has `mask.txt` beside it.
+    """
+    ours = holds(path, "train.json", "validate.json")
+    return ours or holds(path, "train.json", "validation.json", "mask.txt")
 
 
 def load(where: str) -> Dataset:
@@ -60,9 +68,11 @@ def load(where: str) -> Dataset:
         DataError: not there, none of the files, or one that cannot be read.
     """
     root, defects = ABOUT.locate(where), Defects()
-    files = {split: root / name for split, name in FILES.items() if holds(root, name)}
+    files = {split: path for split, some in FILES.items() if (path := one_of(root, *some))}
     if not files:
-        raise DataError(f"{root} has none of {', '.join(FILES.values())}. Give SLAKE's folder.")
+        raise DataError(
+            f"{root} has none of train.json, validate.json, test.json. Give SLAKE's folder."
+        )
     rows = {split: list(_questions(read_records(path, defects))) for split, path in files.items()}
     known = taught(rows.get("train", ()))
     count_without_options(chain.from_iterable(rows.values()), known, defects)

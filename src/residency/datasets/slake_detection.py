@@ -16,13 +16,17 @@ from typing import Any
 
 from residency.data.boxes import Boxed, boxed_image, boxed_sample, sound
 from residency.data.documents import read_text
-from residency.data.published import Defects, Published, assemble, holds
+from residency.data.published import Defects, Published, assemble, holds, one_of
 from residency.data.records import plain, read_json, read_records
 from residency.dataset import Dataset
 from residency.errors import DataError
 from residency.types import Box
 
-FILES = {"train": "train.json", "val": "validate.json", "test": "test.json"}
+FILES = {
+    "train": ("train.json",),
+    "val": ("validate.json", "validation.json"),
+    "test": ("test.json",),
+}
 ABOUT = Published(
     name="slake_detection",
     title="SLAKE (boxes)",
@@ -50,9 +54,9 @@ def load(where: str) -> Dataset:
     """
     root, defects = ABOUT.locate(where), Defects()
     sides: dict[str, str] = {}
-    for split, name in FILES.items():
-        if holds(root, name):
-            for record in read_records(root / name, defects):
+    for split, names in FILES.items():
+        if path := one_of(root, *names):
+            for record in read_records(path, defects):
                 if plain(record.get("q_lang")) == "en":
                     sides.setdefault(plain(record.get("img_name")).rpartition("/")[0], split)
     rows: dict[str, list[Boxed]] = {split: [] for split in FILES}

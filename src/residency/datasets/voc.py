@@ -8,8 +8,8 @@ XML files beside their images is read as well. Source and licence are the owner'
 from dataclasses import replace
 from pathlib import Path
 
+from residency.data.annotated import as_dataset, image_folder, with_suffix
 from residency.data.annotations import Annotated, read_voc
-from residency.data.boxed import as_dataset, image_folder, with_suffix
 from residency.data.documents import RowError, read_text
 from residency.dataset import Dataset
 from residency.errors import DataError

@@ -216,10 +216,11 @@ def _percentiles(
     level: float,
 ) -> list[Interval]:
     """The ends for every column of `values`; NaN with one cluster, or where a draw is undefined."""
-    clusters, member = np.unique(np.asarray(units, dtype=str), return_inverse=True)
-    if len(clusters) < 2:
+    numbers: dict[str, int] = {}  # by first appearance: stand-ins of patients differ by machine
+    member = np.array([numbers.setdefault(unit, len(numbers)) for unit in units], dtype=np.int64)
+    if len(numbers) < 2:
         return [Interval(float(estimate), float("nan"), float("nan")) for estimate in estimates]
-    drawn = [values(weights) for weights in _weights(len(clusters), member, seed, draws)]
+    drawn = [values(weights) for weights in _weights(len(numbers), member, seed, draws)]
     tail = (1 - level) / 2
     low, high = np.quantile(np.concatenate(drawn), [tail, 1 - tail], axis=0)
     return [Interval(*map(float, ends)) for ends in zip(estimates, low, high, strict=True)]
