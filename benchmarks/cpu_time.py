@@ -45,10 +45,10 @@ def loss_of(objective: Objective, logits: Logits, batch: Batch) -> Tensor:
 
 def naively(backbone: Backbone, objective: Objective, batch: Batch) -> Tensor:
     """Every row with its own images and all logits."""
-    logits = {}
+    logits, each = {}, backbone.family.each(batch.pixels)
     for view, prompt in batch.prompts.items():
         again = list(prompt.images)
-        pixels = {name: tensor[again] for name, tensor in batch.pixels.items()}
+        pixels = {name: torch.cat([each[n][name] for n in again]) for name in batch.pixels}
         features = backbone.family.features(backbone.model, pixels)
         alone = replace(prompt, images=tuple(range(len(again))))
         embeddings = backbone.embed(alone, features, backbone.exemplify(batch))

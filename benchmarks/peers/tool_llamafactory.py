@@ -1,15 +1,22 @@
 """LLaMA-Factory's `run_exp` on ShareGPT messages; run inside its own environment.
 
 default: gradient checkpointing, which it switches on. best: without it, and PyTorch's attention by name.
-It pins transformers to 5.6, and imports torchaudio whatever the model.
+It pins transformers to 5.6. It imports torchaudio whatever the model, and the newest torchaudio refuses the
+CUDA libraries of the torch that all tools share here; no image needs it, so an empty module stands in.
 """
 
 import json
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import probe
-from llamafactory.train.tuner import run_exp
+
+sys.modules["torchaudio"] = ModuleType("torchaudio")
+sys.modules["torchaudio"].__spec__ = ModuleSpec("torchaudio", None)
+
+from llamafactory.train.tuner import run_exp  # noqa: E402
 
 TAGS = {
     "role_tag": "role",

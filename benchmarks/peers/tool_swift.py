@@ -35,6 +35,7 @@ def main(folder: Path, setting: str, out: Path) -> None:
             lora_alpha=lora["lora_alpha"],
             lora_dropout=lora["lora_dropout"],
             torch_dtype="float32",
+            use_hf=True,
             split_dataset_ratio=0.0,
             dataset_num_proc=1,
             output_dir=str(out.with_suffix("")),
