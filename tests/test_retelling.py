@@ -72,6 +72,10 @@ def test_chinese_is_split_and_joined_by_its_own_marks():
     assert said in ("心脏正常。双肺清晰。", "双肺清晰。心脏正常。")
 
 
+def test_an_empty_text_has_one_empty_piece():
+    assert Retelling(shuffle="separator").split("", "en") == ([""], ", ", "")
+
+
 def test_a_full_stop_stays_final():
     ends = {response("a, b, c.", Retelling(shuffle="separator"), (0, e, 0)) for e in range(30)}
     assert len(ends) == 6 and all(end.endswith(".") and end.count(".") == 1 for end in ends)

@@ -212,6 +212,7 @@ def _asked(
     facts = {
         **case.facts,
         "attribute": attribute.name,
+        "key": attribute.key,
         "told": told,
         "report": report(case, plan.attributes),
     }

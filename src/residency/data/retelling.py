@@ -87,7 +87,7 @@ class Retelling:
         if self.shuffle == "none":
             return [text], "", ""
         separator = self.separator or SEPARATORS[language]
-        end = text[-1] if text[-1:] in ".。" else ""
+        end = text[-1] if text.endswith((".", "。")) else ""
         return text[: len(text) - len(end)].split(separator), separator, end
 
 

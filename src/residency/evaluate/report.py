@@ -30,11 +30,12 @@ def write_page(
     galleries: Sequence[Gallery],
     rankings: Sequence[Ranking],
     settings: Mapping[str, object],
+    sections: Sequence[str] = (),
 ) -> None:
     """Write the page to the file `out`, whole or not at all.
 
-    Sections without content are left out. `settings` is shown in its order; its key `command` is
-    set as code, and a mapping in it (versions) as a list.
+    Sections without content are left out; `sections` are further ones, HTML already. `settings` is
+    shown in its order; its key `command` is set as code, and a mapping in it (versions) as a list.
 
     Raises:
         UsageError: no rows.
@@ -46,6 +47,7 @@ def write_page(
         body += ["<h2>By class</h2>", *_by_dataset(rows, charts.classes)]
     if rankings:
         body += ["<h2>Response ranking</h2>", charts.rankings(rankings)]
+    body += sections
     if galleries:
         body += ["<h2>Samples</h2>", *map(charts.gallery, galleries)]
     body += ["<h2>Run</h2>", charts.settings(settings)]

@@ -36,6 +36,7 @@ from residency.task import PAPER, Wording, task
 from residency.types import NEGATIVE, PLAIN, Prediction, Sample, View
 
 SUMMARY = "summary.json"
+SECTION = "section.html"  # HTML that a step leaves for the page of the run
 Mode = Literal["auto", "generate", "likelihood"]
 Tokens = Callable[[Dataset, Sequence[Sample], Wording], int]
 
@@ -437,12 +438,14 @@ class Page:
     of: tuple[str, ...]
     data: tuple[str, ...]
     rankings: str | None = None
+    sections: tuple[str, ...] = ()  # steps whose `section.html` the page takes over
     split: str = "test"
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The evaluations, and the ranking step."""
-        return (*self.of, self.rankings) if self.rankings else self.of
+        """The evaluations, the steps with a section, and the ranking step."""
+        needed = dict.fromkeys((*self.of, *self.sections))
+        return (*needed, self.rankings) if self.rankings else tuple(needed)
 
     def plan(self, workspace: Workspace) -> list[str]:
         """Where the page goes."""
@@ -464,6 +467,9 @@ class Page:
                 shown.append(
                     ranking(label, np.array(values["positive"]), np.array(values["negative"]))
                 )
+        sections = [
+            (workspace.folder(step) / SECTION).read_text(encoding="utf-8") for step in self.sections
+        ]
         out = workspace.folder(self.name) / "index.html"
         settings = {
             "command": workspace.command,
@@ -473,7 +479,13 @@ class Page:
             "versions": versions(),
         }
         write_page(
-            out, title=self.title, rows=rows, galleries=galleries, rankings=shown, settings=settings
+            out,
+            title=self.title,
+            rows=rows,
+            galleries=galleries,
+            rankings=shown,
+            settings=settings,
+            sections=sections,
         )
         print(f"  page: {out}")
         return {"page": out.name}
