@@ -13,6 +13,8 @@ def recipe(
     out: str = "runs/instfree",
     seed: int = 0,
     limit: int | None = None,
+    on_bad: Literal["fail", "skip", "quarantine"] = "fail",
+    max_bad: float = 0.001,
     baselines: bool = True,
     rows: tuple[str, ...] = ("none", "ft", "fix", "update", "instfree", "instfree_rs", "moco"),
     epochs: float = 5.0,

@@ -14,6 +14,8 @@ def recipe(
     seed: int = 0,
     seeds: int = 3,
     limit: int | None = None,
+    on_bad: Literal["fail", "skip", "quarantine"] = "fail",
+    max_bad: float = 0.001,
     baselines: bool = True,
     tables: tuple[str, ...] = ("1", "2", "4"),
     momenta: tuple[float, ...] = (),
