@@ -15,6 +15,7 @@ ANSWERS = "answers.jsonl"  # of methods that answer without words
 RESULTS = ("results.json", SUMMARY)
 Key = tuple[str, str, str, str]  # step, data set, task, view
 NAMES = ("step", "data set", "task", "view")
+SHOWN = 6  # reasons in a message
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,9 +113,11 @@ def pair(first: Mapping[Key, list[Prediction]], second: Mapping[Key, list[Predic
     )
     if not any(one.first for one in pairs):
         reasons = [*notes, *(reason for one in pairs for reason in unpaired(one))]
+        more = f"; and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
         raise UsageError(
             "Nothing can be paired: no sample of a data set, task and view is in both A and B: "
-            + "; ".join(reasons)
+            + "; ".join(reasons[:SHOWN])
+            + more
         )
     return Pairing(pairs=tuple(one for one in pairs if one.first), notes=tuple(sorted(notes)))
 
