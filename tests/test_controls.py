@@ -19,11 +19,11 @@ from residency.dataset import Dataset
 from residency.errors import UsageError
 from residency.evaluate import steps
 from residency.evaluate.chosen import Method, of_tasks, permuted, with_shuffled_options
-from residency.evaluate.controls import FLIPS, fixed, flip_rate, option_positions
+from residency.evaluate.controls import fixed, flip_rate, option_positions
 from residency.evaluate.details import told
 from residency.evaluate.fingerprints import Hashes, look, pixel_hash
 from residency.evaluate.overlap import overlap
-from residency.evaluate.results import read_details, read_results, table
+from residency.evaluate.results import FLIPS, read_details, read_results, table
 from residency.evaluate.store import read_predictions
 from residency.step import Workspace
 from residency.task import Codec

@@ -507,6 +507,18 @@ def test_table_is_aligned_and_in_percent() -> None:
 # Ranking
 
 
+def test_a_wide_table_names_what_it_leaves_out() -> None:
+    value = Estimate(estimate=0.5, low=0.4, high=0.6)
+    names = ("accuracy", "macro_f1", "auroc", "recall", "brier", "nll", "answer_flip_rate")
+    text = table([make_row(metrics=dict.fromkeys(names, value))])
+    assert (
+        "recall %" in text and "answer_flip_rate %" in text and "brier" not in text.splitlines()[0]
+    )
+    assert text.endswith("\nAlso in the results file: brier, nll.\n")
+    whole = table([make_row(metrics=dict.fromkeys(names, value))], most=None)
+    assert "| brier" in whole and "| nll" in whole and "Also in" not in whole
+
+
 def test_ranking_numbers() -> None:
     positive = np.array([0.9, 0.8, 0.5, 0.2])
     negative = np.array([0.1, 0.8, 0.6, 0.1])

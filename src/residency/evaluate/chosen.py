@@ -9,9 +9,9 @@ import numpy as np
 
 from residency.dataset import Dataset
 from residency.errors import UsageError
-from residency.evaluate.controls import FLIPS, flip_rate
+from residency.evaluate.controls import flip_rate
 from residency.evaluate.details import computable, detail
-from residency.evaluate.results import Estimate, Row
+from residency.evaluate.results import FLIPS, Estimate, Row
 from residency.evaluate.score import row_of, separate
 from residency.task import task
 from residency.types import Prediction, Sample

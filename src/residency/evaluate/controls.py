@@ -15,8 +15,6 @@ from residency.metric import facts, mean
 from residency.text import normalise
 from residency.types import Answer, Prediction, Sample
 
-FLIPS = "answer_flip_rate"
-
 
 def shuffled_partners(samples: Sequence[Sample], *, seed: int) -> list[Sample]:
     """For every sample another one whose image it is shown, each image used exactly once.

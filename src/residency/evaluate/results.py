@@ -11,6 +11,7 @@ from typing import Any
 from residency.errors import DataError
 from residency.evaluate.store import FORMAT, write_whole
 
+FLIPS = "answer_flip_rate"  # what rows of another image have beside the metrics of their task
 MEAN = "mean"  # the `dataset` of a row that averages over data sets
 
 
@@ -173,7 +174,14 @@ def _finite(value: Mapping[str, float]) -> dict[str, float | None]:
     return {name: number if math.isfinite(number) else None for name, number in value.items()}
 
 
-_NATIVE = ("cider", "radial_error", "mre", "nll", "response_words")  # no fractions: own units
+_NATIVE = (
+    "brier",
+    "cider",
+    "radial_error",
+    "mre",
+    "nll",
+    "response_words",
+)  # no fractions: own units
 
 
 def is_fraction(metric: str) -> bool:
@@ -201,22 +209,26 @@ def metric_names(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row.metrics))
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[Row], *, most: int | None = 4) -> str:
     """The rows as aligned Markdown, which also reads well in a terminal: one table for each task.
 
-    Tasks have metrics of their own. Fractions are percent; a column that would say the same in every
-    row of its table is left out, except the method and the counts.
+    Tasks have metrics of their own, of which the first `most` are columns and the others are named below;
+    the rate of changed answers is always one. Fractions are percent; a column that would say the same in
+    every row of its table is left out, except the method and the counts.
     """
     tasks = dict.fromkeys(row.task for row in rows)
     if len(tasks) < 2:
-        return _table(rows)
-    parts = (f"{task}:\n\n{_table([row for row in rows if row.task == task])}" for task in tasks)
-    return "\n".join(parts)
+        return _table(rows, most)
+    apart = {task: [row for row in rows if row.task == task] for task in tasks}
+    return "\n".join(f"{task}:\n\n{_table(own, most)}" for task, own in apart.items())
 
 
-def _table(rows: Sequence[Row]) -> str:
+def _table(rows: Sequence[Row], most: int | None) -> str:
     """The rows of one task."""
-    names = metric_names(rows)
+    every = [name for name in metric_names(rows) if name != FLIPS]
+    names = every[:most] + [FLIPS] * any(FLIPS in row.metrics for row in rows)
+    left = [] if most is None else every[most:]
+    further = f"\nAlso in the results file: {', '.join(left)}.\n" if left else ""
     columns = {
         "method": [f"{row.method} {row.variant}".strip() for row in rows],
         "view": [row.view or "–" for row in rows],
@@ -250,7 +262,7 @@ def _table(rows: Sequence[Row]) -> str:
         for width, at_right in zip(widths, right, strict=True)
     ]
     lines = [[*columns], rule, *map(list, zip(*columns.values(), strict=True))]
-    return "".join(_line(cells, widths, right) for cells in lines)
+    return "".join(_line(cells, widths, right) for cells in lines) + further
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:

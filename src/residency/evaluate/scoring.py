@@ -153,7 +153,7 @@ def _shown(
     scored = len(given.predictions)
     lines = [f"{source}: {given.rows} rows, {scored} scored, {given.left_out} left out"]
     lines += [str(given.findings)] if given.findings.places else []
-    lines += ["", table(rows), told(details)]
+    lines += ["", table(rows, most=None), told(details)]
     if tables:
         lines += ["", subgroup_table(tables)]
     return "\n".join(lines)
