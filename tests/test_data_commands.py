@@ -19,7 +19,8 @@ from residency.data.images import read_image
 from residency.data.manifest import CONFORMS
 from residency.dataset import Dataset, find_reader, open_dataset
 from residency.errors import DataError, UsageError
-from residency.evaluate.data_page import shapes, spread, write_data_page
+from residency.evaluate.data_page import spread, write_data_page
+from residency.evaluate.drawing import shapes
 from residency.types import Box, Box3D, Picture, Point, Sample
 
 
@@ -264,8 +265,10 @@ def test_cuboids_are_drawn_where_their_slices_are():
         answer=(cube,),
         attributes={"slices": "0 5", "first_mm": "0", "step_mm": "1"},
     )
-    assert list(shapes(one, 0, (20, 10))) == []
-    assert list(shapes(one, 1, (20, 10))) == [Box(name="liver", x1=14.0, y1=2.0, x2=18.0, y2=7.0)]
+    assert list(shapes(one.answer, one.attributes, 0, (20, 10))) == []
+    assert list(shapes(one.answer, one.attributes, 1, (20, 10))) == [
+        Box(name="liver", x1=14.0, y1=2.0, x2=18.0, y2=7.0)
+    ]
     assert spread(100, 3) == [0, 49, 99] and spread(2, 12) == [0, 1] and spread(0, 3) == []
 
 

@@ -273,8 +273,8 @@ def test_the_recipe_runs_resumes_and_leaves_its_evidence(tmp_path, capsys):
     probes = json.loads((tmp_path / "run" / "probes" / "probes.json").read_text())
     assert [one["probe"] for one in probes] == ["a", "b", "c", "d"]
     assert probes[0]["answers"].keys() == {"none", "instfree w/ RS"}
-    page = (tmp_path / "run" / "page" / "index.html").read_text()
-    assert "<h2>By attribute</h2>" in page and "<h2>Probes</h2>" in page
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "<h2>By attribute (attributes)</h2>" in page and "<h2>Probes (probes)</h2>" in page
     capsys.readouterr()
     execute(made(**settings))
     assert capsys.readouterr().out.count("already done") == len(recipe.steps)

@@ -85,19 +85,19 @@ def test_terms_of_both_stages_are_journaled(finished: Path) -> None:
     assert len(first) == len(second) == 2  # 16 samples in batches of 8, one epoch each
 
 
-def test_page_opens_offline(finished: Path) -> None:
-    text = (finished / "page" / "index.html").read_text()
-    assert "data:image/png;base64," in text and "http://" not in text.replace(
-        "http://www.w3.org", ""
-    )
-    assert "Response ranking" in text
+def test_the_run_ends_with_its_report_and_its_card(finished: Path) -> None:
+    text = (finished / "report.html").read_text()
+    assert "data:image/png;base64," in text and "http://" not in text
+    for heading in ("Response ranking", "What tuning cost", "Calibration"):
+        assert f"<h2>{heading}</h2>" in text
+    assert "Not a medical device" in (finished / "contrast" / "model" / "README.md").read_text()
 
 
 def test_a_second_run_repeats_nothing(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (finished / "contrast" / "model" / "manifest.json").read_bytes()
     base = f"base={models.folder('qwen2_vl')}"
     assert run("run", "demo", base, f"data={DATA}", f"out={finished}", "epochs=1", *SHORT) == 0
-    assert capsys.readouterr().out.count("already done") == 13
+    assert capsys.readouterr().out.count("already done") == 12
     assert (finished / "contrast" / "model" / "manifest.json").read_bytes() == before
 
 

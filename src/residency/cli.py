@@ -25,6 +25,7 @@ SUMMARY = {
     "score": "score predictions that anyone made, with intervals",
     "compare": "compare two models on the samples that both answered",
     "seeds": "mean and standard deviation over runs that differ by seed",
+    "report": "write runs as one HTML page that opens offline, and their model cards",
     "data": "list, show, check or convert data sets, or make a benchmark of one",
     "doctor": "print versions, devices, memory and what is missing",
 }
@@ -139,6 +140,9 @@ def _parser() -> Parser:
     _parameters(one)
     one = command("seeds", _seeds)
     one.add_argument("words", nargs="*", metavar="RUN", help="run folders, then key=value")
+    one = command("report", _report)
+    one.add_argument("words", nargs="*", metavar="RUN", help="folders of runs; then key=value")
+    one.add_argument("--config", type=Path, metavar="FILE", help="flat YAML file of parameters")
     one = command("data", _data)
     one.add_argument("action", nargs="?", metavar="list|show|check|convert|benchmark")
     one.add_argument("name", nargs="?", metavar="NAME_OR_PATH", help="data set, NAME:VARIANT, path")
@@ -269,6 +273,20 @@ def _seeds(options: argparse.Namespace) -> int:
     runs = [word for word in options.words if not _is_parameter(word)]
     given = arguments(seeds, [w for w in options.words if _is_parameter(w)], owner="seeds")
     seeds(runs, **given)
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from residency.evaluate.report import report
+
+    if options.help:
+        options.parser.print_help()
+        print(f"\n{_doc(report)}\n\nparameters:\n{describe(report)}")
+        return 0
+    runs = [word for word in options.words if not _is_parameter(word)]
+    words = [word for word in options.words if _is_parameter(word)]
+    given = arguments(report, words, config=options.config, owner="report")
+    print(f"Report: {report(runs, **given)}")
     return 0
 
 

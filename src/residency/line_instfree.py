@@ -11,7 +11,7 @@ from residency.errors import UsageError
 from residency.evaluate.attributes import Attributes
 from residency.evaluate.habits import Habits
 from residency.evaluate.probes import Probes
-from residency.evaluate.steps import Evaluate, Page
+from residency.evaluate.steps import Evaluate
 from residency.instructions import FIXED, POOL
 from residency.line import is_nano
 from residency.line_instfree_rows import LETTERS, OPTIONS, Row, row
@@ -196,7 +196,7 @@ def tests(tuning: Tuning, one: Row, name: str, *, of: str) -> list[Step]:
 
 
 def evidence(tuning: Tuning, labels: list[tuple[str, str]], *, probes: int) -> tuple[Step, ...]:
-    """Accuracy per attribute with its controls, the qualitative probes, and the page of the run."""
+    """Accuracy per attribute with its controls, and the qualitative probes."""
     attributes = Attributes(
         name="attributes",
         of=tuple((label, f"{name}_test") for label, name in labels),
@@ -210,9 +210,4 @@ def evidence(tuning: Tuning, labels: list[tuple[str, str]], *, probes: int) -> t
             name="probes", models=models, data=tuning.data, images=probes, limits=tuning.limits
         )
         made.append(asked)
-    page = Page(
-        name="page", title="Instruction-free tuning: reports to learn, questions never asked",
-        of=("attributes", *(f"{name}_{kind}" for _, name in labels for kind in ("test", "habits"))),
-        data=tuning.data, sections=tuple(step.name for step in made),
-    )  # fmt: skip
-    return (*made, page)
+    return tuple(made)

@@ -15,7 +15,7 @@ from typing import Any
 
 from residency.data.bad import COUNTS, LIST, LeftOut, Policy, sift
 from residency.dataset import Dataset
-from residency.errors import UsageError
+from residency.errors import ResidencyError, UsageError
 from residency.evaluate.results import (
     Row,
     mean_rows,
@@ -205,7 +205,18 @@ def _collect(
     _note(workspace.out, recipe, identities, model)
     if rows:
         print("\n".join(["", table(rows), *left_out.lines(), f"Results: {path}"]))
+        _report(workspace.out)
     return rows
+
+
+def _report(out: Path) -> None:
+    """Write the page of the run; results that stand are not lost where that fails."""
+    from residency.evaluate.report import report
+
+    try:
+        print(f"Report: {report([str(out)])}", flush=True)
+    except ResidencyError as error:
+        print(f"Report: not written ({error}). Try `residency report {out}`.", flush=True)
 
 
 def plan(recipe: Recipe) -> str:
@@ -299,6 +310,7 @@ def _note(out: Path, recipe: Recipe, identities: Mapping[str, str], model: str |
     content = {
         "settings": _settings(recipe),
         "command": recipe.command(),
+        "data": sorted({spec for step in recipe.steps for spec in getattr(step, "data", ())}),
         "steps": dict(identities),
         "model": model,
         "versions": versions(),

@@ -1,52 +1,10 @@
-"""Parts of the report page: tables, bars with intervals and the gallery, as escaped HTML."""
+"""Parts of the report page: tables, bars with intervals and settings, as escaped HTML."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from html import escape
-
-from PIL.Image import Image, Resampling
 
 from residency.evaluate.ranking import Ranking, panel, summary
 from residency.evaluate.results import ClassScore, Estimate, Row, is_fraction, metric_names, shown
-
-LARGEST = 256  # pixels per side of an embedded image
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reply:
-    """What one method answered; `right` is None where an answer is not simply right or wrong."""
-
-    method: str
-    text: str
-    right: bool | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Card:
-    """One sample of a gallery: its image, its reference and what every method answered."""
-
-    name: str
-    image: Image
-    question: str
-    reference: str
-    replies: tuple[Reply, ...]
-
-    @property
-    def wrong(self) -> int:
-        """How many methods are wrong about it."""
-        return sum(reply.right is False for reply in self.replies)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Gallery:
-    """Cards under a heading; `note` says how they were chosen."""
-
-    title: str
-    cards: tuple[Card, ...]
-    note: str = ""
-    alt: str = field(default="sample image")
 
 
 def text(value: object) -> str:
@@ -54,22 +12,27 @@ def text(value: object) -> str:
     return escape(str(value), quote=True)
 
 
+_COUNTS = {"n": "n", "n_unparsed": "unparsed", "n_length": "cut off", "n_error": "refused"}
+_ALWAYS = ("n", "n_unparsed")
+
+
 def headline(rows: Sequence[Row]) -> str:
     """Methods and views down, metrics across, every metric with its interval."""
     names = metric_names(rows)
     seeds = len({row.seed for row in rows}) > 1
-    heads = [*(f"{label(name)}{unit(name)}" for name in names), "n", "unparsed"]
+    told = [name for name in _COUNTS if name in _ALWAYS or any(getattr(r, name) for r in rows)]
+    heads = [*(f"{label(name)}{unit(name)}" for name in names), *map(_COUNTS.__getitem__, told)]
     head = "".join(f'<th scope="col">{text(h)}</th>' for h in heads)
     body = []
     for row in rows:
         seed = f" seed {row.seed}" if seeds else ""
         cells = "".join(_cell(name, row.metrics.get(name)) for name in names)
-        cells += f"<td>{row.n:,}</td><td>{row.n_unparsed:,}</td>"
+        cells += "".join(f"<td>{getattr(row, name):,}</td>" for name in told)
         under = f"<small>{text((row.view or '') + seed)}</small>"
         quiet = ' class="quiet"' if is_control(row) else ""
         body.append(f'<tr{quiet}><th scope="row">{text(method(row))}{under}</th>{cells}</tr>')
     return (
-        f'<div class="scroll"><table><thead><tr><th scope="col">Method</th>{head}</tr></thead>'
+        f'<div class="scroll" tabindex="0"><table><thead><tr><th scope="col">Method</th>{head}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
 
@@ -124,7 +87,7 @@ def classes(rows: Sequence[Row]) -> str:
         body = "".join(_class_row(line) for line in row.classes)
         parts.append(
             f"<details{state}><summary>{text(titled(row))}</summary>"
-            '<div class="scroll"><table><thead><tr>'
+            '<div class="scroll" tabindex="0"><table><thead><tr>'
             '<th scope="col">Class</th><th scope="col">support</th><th scope="col">recall %</th>'
             '<th scope="col">precision %</th><th scope="col">F1 %</th></tr></thead>'
             f"<tbody>{body}</tbody></table></div></details>"
@@ -138,40 +101,6 @@ def _class_row(line: ClassScore) -> str:
         for value in (line.recall, line.precision, line.f1)
     )
     return f'<tr><th scope="row">{text(line.label)}</th><td>{line.support:,}</td>{numbers}</tr>'
-
-
-def gallery(shown_gallery: Gallery) -> str:
-    """The cards of a gallery, those with most wrong answers first."""
-    ordered = sorted(shown_gallery.cards, key=lambda card: -card.wrong)
-    cards = "".join(_card(card, shown_gallery.alt) for card in ordered)
-    note = f"<p class='note'>{text(shown_gallery.note)}</p>" if shown_gallery.note else ""
-    return f'<h3>{text(shown_gallery.title)}</h3>{note}<div class="cards">{cards}</div>'
-
-
-_MARKS = {True: ("right", "✓ right"), False: ("wrong", "✗ wrong"), None: ("open", "")}
-
-
-def _card(card: Card, alt: str) -> str:
-    replies = []
-    for reply in card.replies:
-        kind, mark = _MARKS[reply.right]
-        mark = f'<em class="{kind}">{mark}</em>' if mark else ""
-        replies.append(f"<dt>{text(reply.method)}</dt><dd>{text(reply.text)}{mark}</dd>")
-    question = f"<p>{text(card.question)}</p>" if card.question else ""
-    return (
-        f'<article><img src="{png(card.image)}" alt="{text(alt)} {text(card.name)}" loading="lazy">'
-        f"<div>{question}<dl><dt>reference</dt><dd><b>{text(card.reference)}</b></dd>"
-        f"{''.join(replies)}</dl></div></article>"
-    )
-
-
-def png(image: Image) -> str:
-    """A data URI; larger images are reduced, small ones left to the browser to enlarge."""
-    picture = image.convert("RGB")
-    picture.thumbnail((LARGEST, LARGEST), Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def rankings(shown_rankings: Sequence[Ranking]) -> str:
@@ -206,7 +135,7 @@ def settings(values: Mapping[str, object]) -> str:
 def is_control(row: Row) -> bool:
     """Whether a row is there to be beaten: no look at the right image, or no model at all."""
     blind = row.view is not None and row.view.startswith(("blank", "shuffled"))
-    return blind or row.method in ("majority", "chance")
+    return blind or row.method.endswith(("majority", "chance"))  # behind the name of a run
 
 
 def method(row: Row) -> str:
@@ -221,7 +150,7 @@ def titled(row: Row) -> str:
 
 def label(metric: str) -> str:
     """The metric's id in words."""
-    words = metric.replace("_", " ").replace("f1", "F1")
+    words = metric.replace("_", " ").replace("f1", "F1").replace("iou", "IoU")
     return words[:1].upper() + words[1:]
 
 

@@ -113,7 +113,7 @@ def comparison_of(pair: Pair, one: Metric, *, seed: int) -> Comparison:
     ones = np.ones((1, len(units)))
     values = [float(one.value(side, ones)[0]) for side in sides]
     test, used = None, np.ones(len(units), dtype=bool)
-    right = [_right(one, side) for side in sides]
+    right = [verdicts(one, side) for side in sides]
     if right[0] is not None and right[1] is not None:
         used = ~(np.isnan(right[0]) | np.isnan(right[1]))
         test = mcnemar(right[0][used] > 0, right[1][used] > 0)
@@ -136,7 +136,7 @@ def comparison_of(pair: Pair, one: Metric, *, seed: int) -> Comparison:
     )
 
 
-def _right(one: Metric, statistics: np.ndarray) -> np.ndarray | None:
+def verdicts(one: Metric, statistics: np.ndarray) -> np.ndarray | None:
     """1 right, 0 wrong, NaN left out, per sample; None for a metric that is not of that kind."""
     if isinstance(one, Ratio):
         above, below = statistics.T

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from residency.data.retelling import permutation
-from residency.evaluate import charts
+from residency.evaluate import gallery
 from residency.evaluate.attributes import FACT
-from residency.evaluate.charts import Card, Gallery, Reply
+from residency.evaluate.controls import fixed
 from residency.evaluate.predict import reading, select
 from residency.evaluate.steps import SECTION
 from residency.evaluate.store import write_whole
@@ -21,7 +21,7 @@ from residency.model.answerer import Speaker
 from residency.model.huggingface import Limits
 from residency.step import Workspace
 from residency.task import PAPER
-from residency.types import PLAIN, Language, Sample
+from residency.types import PLAIN, Language, Prediction, Sample
 
 PROBES: Mapping[Language, tuple[tuple[str, str], ...]] = {
     "en": (
@@ -75,19 +75,21 @@ class Probes:
         folder = workspace.folder(self.name)
         text = json.dumps(rows, indent=1, ensure_ascii=False)
         write_whole(folder / "probes.json", text + "\n")
-        cards = tuple(
-            Card(
-                name=sample.id, image=sample.images[0].load(), question=sample.question,
-                reference=str(sample.answer),
+        cards = [
+            gallery.Card(
+                place=place,
+                reference=sample.answer,
+                sample=sample,
                 replies=tuple(
-                    Reply(method=label, text=said[label][place], right=None) for label in said
+                    gallery.Reply(method=label, prediction=_said(sample, texts[place]), right=None)
+                    for label, texts in said.items()
                 ),
             )
             for place, sample in enumerate(asked)
-            if sample.images
-        )  # fmt: skip
-        note = "Questions that no training asked; the reference is the report of the image."
-        shown = charts.gallery(Gallery(title="Probes", cards=cards, note=note))
+        ]
+        note = "<p class='note'>Questions that no training asked; the reference is the report.</p>"
+        budget = gallery.Budget()
+        shown = note + gallery.gallery(cards, len(cards), budget, title="")
         write_whole(folder / SECTION, f"<h2>Probes</h2>{shown}")
         return {"probes": len(rows)}
 
@@ -106,6 +108,10 @@ class Probes:
         readings = [reading(sample, PAPER, backbone.codec) for sample in asked]
         said = Speaker(backbone).generate(readings, PLAIN, max_tokens=self.max_tokens)
         return [text for text, _ in said]
+
+
+def _said(sample: Sample, text: str) -> Prediction:
+    return replace(fixed(sample, text or None), text=text)
 
 
 def probes_of(sample: Sample) -> list[Sample]:

@@ -1,4 +1,4 @@
-"""Steps that measure: a backbone under views, an expert, the majority answer, response ranking, the page."""
+"""Steps that measure: a backbone under views, an expert, the majority answer, response ranking."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,9 +23,8 @@ from residency.evaluate.predict import Answerer, predict, select
 from residency.evaluate.predict import Mode as Asked
 from residency.evaluate.progress import watched
 from residency.evaluate.ranking import Ranking, figure, ranking, summary
-from residency.evaluate.report import choose, write_page
-from residency.evaluate.results import Row, mean_rows, read_results, write_summary
-from residency.evaluate.store import FILE, decode, encode, read_predictions, write_whole
+from residency.evaluate.results import Row, write_summary
+from residency.evaluate.store import encode, write_whole
 from residency.model import store
 from residency.model.answerer import Speaker
 from residency.model.expert import Expert
@@ -427,81 +426,3 @@ def token_probabilities(
             total.index_add_(0, targets.sample, torch.stack([p * counted, counted], dim=1))
             means[view].append((total[:, 0] / total[:, 1]).clamp(0, 1).cpu().numpy())
     return np.concatenate(means[PLAIN]), np.concatenate(means[NEGATIVE]), pairs
-
-
-@dataclass(frozen=True, kw_only=True)
-class Page:
-    """One self-contained HTML page over the evaluations of a run: table, images, rankings, settings."""
-
-    name: str
-    title: str
-    of: tuple[str, ...]
-    data: tuple[str, ...]
-    rankings: str | None = None
-    sections: tuple[str, ...] = ()  # steps whose `section.html` the page takes over
-    split: str = "test"
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """The evaluations, the steps with a section, and the ranking step."""
-        needed = dict.fromkeys((*self.of, *self.sections))
-        return (*needed, self.rankings) if self.rankings else tuple(needed)
-
-    def plan(self, workspace: Workspace) -> list[str]:
-        """Where the page goes."""
-        return [str(workspace.folder(self.name) / "index.html")]
-
-    def run(self, workspace: Workspace) -> Mapping[str, Any]:
-        """Gather rows, predictions and rankings, and write the page."""
-        rows = [r for step in self.of for r in read_results(workspace.folder(step) / SUMMARY)]
-        rows += mean_rows(rows)
-        galleries = []
-        for dataset in workspace.datasets(self.data):
-            samples = select(dataset, self.split, limit=workspace.limit, seed=workspace.seed)
-            said = self._predictions(workspace, dataset)
-            galleries.append(choose(dataset.name, samples, said, dataset))
-        shown: list[Ranking] = []
-        if self.rankings:
-            stored = json.loads((workspace.folder(self.rankings) / "pairs.json").read_text())
-            for label, values in stored["values"].items():
-                shown.append(
-                    ranking(label, np.array(values["positive"]), np.array(values["negative"]))
-                )
-        sections = [
-            (workspace.folder(step) / SECTION).read_text(encoding="utf-8") for step in self.sections
-        ]
-        out = workspace.folder(self.name) / "index.html"
-        settings = {
-            "command": workspace.command,
-            "base": workspace.base,
-            "seed": workspace.seed,
-            "data": ", ".join(self.data),
-            "versions": versions(),
-        }
-        write_page(
-            out,
-            title=self.title,
-            rows=rows,
-            galleries=galleries,
-            rankings=shown,
-            settings=settings,
-            sections=sections,
-        )
-        print(f"  page: {out}")
-        return {"page": out.name}
-
-    def _predictions(self, workspace: Workspace, dataset: Dataset) -> dict[str, list[Prediction]]:
-        """What every evaluation said about a data set, by method and view."""
-        found: dict[str, list[Prediction]] = {}
-        for step in self.of:
-            rows = read_results(workspace.folder(step) / SUMMARY)
-            method = " ".join(filter(None, (rows[0].method, rows[0].variant)))
-            root = workspace.folder(step) / _slug(dataset.name)
-            for path in sorted(root.glob(f"*/{FILE}")):
-                found[f"{method} ({path.parent.name})"] = list(read_predictions(path).predictions)
-            answers = root / "answers" / "answers.jsonl"
-            if answers.is_file():
-                found[method] = [
-                    decode(json.loads(line)) for line in answers.read_text().splitlines()
-                ]
-        return found

@@ -60,9 +60,16 @@ def recipe(
     """  # fmt: skip
     settings = dict(locals())
     from residency import adaptation
+    from residency.evaluate.retention import retained
     from residency.recipe import Recipe
 
     steps = adaptation.post_training(settings)
     return Recipe(
-        name="adamllm", base=base, out=out, seed=seed, limit=limit, settings=settings, steps=steps
+        name="adamllm",
+        base=base,
+        out=out,
+        seed=seed,
+        limit=limit,
+        settings=settings,
+        steps=retained(steps),
     )

@@ -31,18 +31,16 @@ def recipe(
     expert: str = "small",
     expert_epochs: int = 12,
 ) -> "Recipe":
-    """The recipe `vitask` at a size for two cores, with the ranking plot and one HTML page.
+    """The recipe `vitask` at a size for two cores, with the ranking plot.
 
     Everything is as in `vitask`, but for the smaller data set and the shorter expert (ours).
     """
     settings = dict(locals())
     from residency import line
     from residency.evaluate.retention import retained
-    from residency.evaluate.steps import Page
     from residency.recipe import Recipe
 
     tuning = line.Tuning.of(settings)
-    compared = ("expert_test", "generalist_test", "vanilla_test") if baselines else ()
     models = (("generalist", "base"), ("vanilla", "vanilla")) if baselines else ()
     steps = (
         line.fit(data, expert, expert_epochs),
@@ -50,13 +48,6 @@ def recipe(
         *line.two_stages(tuning, align=align, contrast=contrast),
         line.test(tuning, "contrast", controls=True, name="vitask_test"),
         line.rank(tuning, (*models, ("VITask", "contrast"))),
-        Page(
-            name="page",
-            title="Residency: a generalist becomes a specialist",
-            of=(*compared, "vitask_test"),
-            data=data,
-            rankings="ranking",
-        ),
     )
     return Recipe(
         name="demo",
