@@ -205,7 +205,7 @@ def test_options_choose_window_and_slices(tmp_path):
     assert dataset.digest != plain.digest
     assert Slices.of(sample.attributes).places == (1, 4)
     shown = [np.asarray(picture.load())[0, 0].tolist() for picture in sample.images]
-    assert shown == [[2, 2, 2], [129, 129, 129]]  # (0 - 39.5) / 79 + 0.5 of 255, and of 40
+    assert shown == [[0, 0, 0], [129, 129, 129]]  # 255 ((x - 39.5) / 79 + 0.5) of 0 and 40
     _, sample = opened(":window=rgb:frames=all")
     assert len({tuple(np.asarray(picture.load())[0, 0]) for picture in sample.images}) == 2
     red, green, blue = np.asarray(sample.images[5].load())[0, 0]

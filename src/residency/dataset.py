@@ -11,7 +11,7 @@ from residency.catalog import find, names, suggest
 from residency.errors import DataError, UsageError
 from residency.types import Sample
 
-_OPTIONS = re.compile(r"(?P<where>.*?)(?P<options>(?::[a-z_]+=[^:/]*)+)", re.DOTALL)
+_OPTIONS = re.compile(r"(?P<where>.*?)(?P<options>(?::[a-z_]+=[^:]*)+)", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
