@@ -220,7 +220,9 @@ def test_options_choose_window_and_slices(tmp_path):
     ):
         with pytest.raises(UsageError, match=says):
             opened(options)
-    (tmp_path / "cats" / "a").mkdir(parents=True)
+    for label in "ab":
+        (tmp_path / "cats" / label).mkdir(parents=True)
+        (tmp_path / "cats" / label / "1.png").write_bytes(b"x")
     with pytest.raises(UsageError, match="takes no options"):
         open_dataset(f"folder:{tmp_path / 'cats'}:window=bone")
 

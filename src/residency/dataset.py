@@ -89,14 +89,15 @@ def open_dataset(spec: str) -> Dataset:
         UsageError: neither a name nor a path whose layout a reader recognises.
     """
     name, where = find_reader(spec)
-    load = find("datasets", name).load
+    reader = find("datasets", name)
+    load = reader.load
     bare, given = where, dict[str, str]()
     if not Path(where).exists():  # else the name of a file looks like options
         bare, given = split_options(where)
     known = [
         p.name for p in inspect.signature(load).parameters.values() if p.kind is p.KEYWORD_ONLY
     ]
-    if given and not known and Path(bare).exists():
+    if given and not known and reader.recognises(Path(bare)):
         raise UsageError(f"{where}: the reader {name!r} takes no options.")
     for key in given if known else ():
         if key not in known:
