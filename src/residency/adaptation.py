@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from residency import line
 from residency.backbone import family_of
+from residency.dataset import open_dataset
 from residency.errors import UsageError
 from residency.evaluate.steps import Evaluate
 from residency.model import store
@@ -21,8 +22,10 @@ from residency.synthesis.filtering import Filter
 from residency.synthesis.judge import Agreements, JudgeTest
 from residency.synthesis.losses import Losses
 from residency.synthesis.pairs import Source
+from residency.synthesis.quality import Quality
 from residency.synthesis.seed import Form, Seed, Sees
 from residency.synthesis.synthesizer import Synthesize
+from residency.task import Wording
 from residency.train.stage import Stage
 from residency.train.values import Full, Schedule
 
@@ -331,8 +334,14 @@ def post_training(settings: Mapping[str, Any]) -> tuple[Step, ...]:
         source,
         *making,
         *((Export(name="export", of=learned[-1][0]),) if get("export") else ()),
+        *_judged(get("quality"), learned[-1][0], get("judge_engine")),
         *_stages(plan, settings, learned),
     )
+
+
+def _judged(count: int, of: Combine, engine: str) -> tuple[Quality, ...]:
+    """The quality analysis over so many samples, 0 for none; the base judges where nothing is served."""
+    return (Quality(name="quality", of=of, engine=engine, count=count),) if count else ()
 
 
 def _stages(
@@ -359,3 +368,64 @@ def _stages(
             tested(name, get("test"), "adamllm", label, plan.limits),
         ]
     return steps
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preset:
+    """How the paper asks about a set (Tables 12 and 13) and what it reports; ours stands beside it.
+
+    `seen` says that the set's training part is among the paper's sources.
+    """
+
+    metrics: tuple[str, ...]
+    wording: Wording = Wording(list_options=False)  # noqa: RUF009 - frozen; the question alone
+    max_tokens: int = 1024
+    seen: bool = False
+
+
+_VQA = ("open_recall@llava-med", "open_recall", "closed_accuracy@llava-med", "closed_accuracy")
+PRESETS: Mapping[str, Preset] = {
+    "slake": Preset(metrics=_VQA),
+    "pathvqa": Preset(metrics=_VQA),
+    "vqa_rad": Preset(metrics=_VQA, seen=True),
+    "pmc_vqa": Preset(metrics=("choice_accuracy@mmmu", "choice_accuracy"), wording=Wording()),
+    "recipe1m": Preset(metrics=("rouge_l@pypi-rouge", "rouge_l"), seen=True),
+    "nutrition5k": Preset(
+        metrics=("ingredient_recall@nutrition5k", "ingredient_recall"), max_tokens=256
+    ),
+    "food101": Preset(
+        metrics=("accuracy@food101",), wording=Wording(template="category"), max_tokens=256
+    ),
+    "foodseg103": Preset(
+        metrics=("samples_f1@foodseg103", "samples_f1"),
+        wording=Wording(template="category"),
+        max_tokens=256,
+    ),
+}
+
+
+def benchmark(data: tuple[str, ...], *, batch_size: int, limits: Limits) -> tuple[Evaluate, ...]:
+    """One evaluation per data set, asked and scored by its preset; other sets as their task says."""
+    steps = []
+    for number, spec in enumerate(data, 1):
+        name = open_dataset(spec).name
+        key = next(
+            (one for one in PRESETS if name.replace("_", "").startswith(one.replace("_", ""))), ""
+        )
+        preset = PRESETS.get(key, Preset(metrics=(), wording=Wording(), max_tokens=64))
+        steps.append(
+            Evaluate(
+                name=f"column{number}",
+                of=BASE,
+                data=(spec,),
+                method="model",
+                variant="partially seen" if preset.seen else "",
+                mode="generate",
+                wording=preset.wording,
+                batch_size=batch_size,
+                max_tokens=preset.max_tokens,
+                metrics=preset.metrics,
+                limits=limits,
+            )
+        )
+    return tuple(steps)

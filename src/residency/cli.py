@@ -26,6 +26,7 @@ SUMMARY = {
     "compare": "compare two models on the samples that both answered",
     "seeds": "mean and standard deviation over runs that differ by seed",
     "report": "write runs as one HTML page that opens offline, and their model cards",
+    "synthesize": "write tasks about image-caption pairs, with any engine",
     "data": "list, show, check or convert data sets, or make a benchmark of one",
     "doctor": "print versions, devices, memory and what is missing",
 }
@@ -129,6 +130,9 @@ def _parser() -> Parser:
         "model", nargs="?", metavar="MODEL", help="nano, a folder, a hub id, or a server's address"
     )
     _parameters(one)
+    one = command("synthesize", _synthesize)
+    one.add_argument("model", nargs="?", metavar="MODEL", help="a tuned synthesizer")
+    _parameters(one)
     one = command("score", _score)
     one.add_argument("file", nargs="?", metavar="FILE", help="JSON lines, or a JSON array")
     for key in SCORE_OPTIONS:
@@ -230,6 +234,21 @@ def _evaluate(options: argparse.Namespace) -> int:
     given = arguments(evaluate, options.words, config=options.config, owner="evaluate")
     _quiet_loading()
     evaluate(options.model, **given)
+    return 0
+
+
+def _synthesize(options: argparse.Namespace) -> int:
+    if not options.help and (options.model is None or _is_parameter(options.model)):
+        raise UsageError("Name a model: residency synthesize MODEL data=NAME_OR_PATH out=FOLDER.")
+    from residency.synthesizing import synthesize
+
+    if options.help:
+        options.parser.print_help()
+        print(f"\n{_doc(synthesize)}\n\nparameters:\n{describe(synthesize)}")
+        return 0
+    given = arguments(synthesize, options.words, config=options.config, owner="synthesize")
+    _quiet_loading()
+    synthesize(options.model, **given)
     return 0
 
 

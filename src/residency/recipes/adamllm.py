@@ -48,6 +48,7 @@ def recipe(
     too_long: Literal["fail", "drop", "shrink"] = "drop",
     reply_tokens: int = 512,
     export: bool = False,
+    quality: int = 0,
 ) -> "Recipe":
     """Seed, synthesizer, synthesis over the captions of `data`, filter, combination, post-training, `test`.
 
@@ -55,8 +56,9 @@ def recipe(
     Tables 4 and 5; `tasks` is ours, rules (recipes), or a data set of others' tasks. `judge` is the
     base with a few-shot prompt, or one tuned on the seed (`auto`: tuned for nano); with
     `judge_engine=endpoint:URL` it is whatever is served there. `templates=upstream` adds the inverted
-    ones. With `exclude`, images of `test` leave the seed. `export` writes the training files. Samples
-    with facts say how true the synthetic answers are, before and after the filter.
+    ones. With `exclude`, images of `test` leave the seed. `export` writes the training files; `quality`
+    samples are judged, and put on a sheet for people. Samples with facts say how true the synthetic
+    answers are, before and after the filter.
     """  # fmt: skip
     settings = dict(locals())
     from residency import adaptation

@@ -8,7 +8,7 @@ from typing import Any
 from residency.dataset import Dataset
 from residency.evaluate.progress import watched
 from residency.step import BASE, Workspace
-from residency.synthesis import store
+from residency.synthesis import cost, store
 from residency.synthesis.engine import Engine, Reply, Request, Sampling, content_key, open_engine
 from residency.synthesis.pairs import Found, Pair, pairs, row_key
 from residency.synthesis.seed import DESCRIBE, PREFIXES, Form, Seed, Sees
@@ -135,7 +135,8 @@ class Synthesize:
 
     def check(self, workspace: Workspace) -> None:
         """Refuse data without pairs."""
-        self.plan(workspace)
+        if self.held_out is None:
+            self.pairs(workspace)
 
     def plan(self, workspace: Workspace) -> list[str]:
         """How many pairs, and how they are asked about."""
@@ -143,7 +144,11 @@ class Synthesize:
             return [f"the held-out pairs of {self.held_out.name}, {self.form}, {self.engine}"]
         every, lost = self.pairs(workspace)
         left = "".join(f", {reason} {count}" for reason, count in lost.items())
-        return [f"{len(every)} pairs{left}; {self.form}, engine {self.engine}"]
+        served = "endpoint" in self.engine
+        return [
+            f"{len(every):,} pairs{left}; {self.form}, engine {self.engine}",
+            cost.describe("synthesise", len(every), workspace.base, served=served),
+        ]
 
     def pairs(self, workspace: Workspace) -> tuple[list[Pair], Counter[str]]:
         """The pairs, and what was left out."""

@@ -1,0 +1,45 @@
+"""AdaMLLM's evaluation (Tables 2, 3, 12, 13): any model on the eleven columns, by its metrics and ours."""
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from residency.recipe import Recipe
+
+
+def recipe(
+    *,
+    base: str = "nano",
+    data: tuple[str, ...] = ("phantoms:smear:task=vqa",),
+    out: str = "runs/adamllm_benchmark",
+    seed: int = 0,
+    limit: int | None = None,
+    baselines: bool = True,
+    batch_size: int = 32,
+    max_tokens: int = 6144,
+    too_long: Literal["fail", "shrink"] = "shrink",
+) -> "Recipe":
+    """Ask as Table 13 does: the question alone, or with its choices; greedy, 1,024 tokens, 256 for food.
+
+    `data` are slake, pathvqa, vqa_rad, pmc_vqa, recipe1m, nutrition5k, food_101, foodseg103 with their
+    paths; each gets the paper's metric (`open_recall@llava-med` and so on) beside ours, and any other
+    set its task's. VQA-RAD and Recipe1M are marked as partially seen: their training parts are among
+    the paper's sources. `baselines` adds majority answer and chance.
+    """
+    settings = dict(locals())
+    from residency import adaptation
+    from residency.evaluate.steps import Controls
+    from residency.model.huggingface import Limits
+    from residency.recipe import Recipe
+
+    limits = Limits(max_tokens=max_tokens, too_long=too_long)
+    steps = adaptation.benchmark(data, batch_size=batch_size, limits=limits)
+    controls = (Controls(name="controls", data=data),) if baselines else ()
+    return Recipe(
+        name="adamllm_benchmark",
+        base=base,
+        out=out,
+        seed=seed,
+        limit=limit,
+        settings=settings,
+        steps=(*steps, *controls),
+    )

@@ -1,0 +1,400 @@
+"""From seed to specialist with a tiny model: every step runs, counts what it drops, and resumes."""
+
+import json
+
+import pytest
+
+import models
+from residency import adaptation
+from residency.catalog import find
+from residency.cli import main
+from residency.data.mixture import Mixture
+from residency.dataset import open_dataset
+from residency.errors import UsageError
+from residency.recipe import Recipe, execute, plan
+from residency.step import Workspace
+from residency.synthesis.combining import CAPTION_QUESTIONS, Combine
+from residency.synthesis.export import DESCRIPTION, write_files
+from residency.synthesis.filtering import Filter
+from residency.synthesis.judge import Agreements
+from residency.synthesis.overlap import Seen
+from residency.synthesis.pairs import Found, pairs
+from residency.synthesis.quality import Judged, summary
+from residency.synthesis.seed import DESCRIBE, PREFIXES, Seed, conversation
+from residency.synthesis.sheet import agreement, read_sheet, write_sheet
+from residency.synthesis.synthesizer import Synthesize
+from residency.task import PAPER
+from residency.triplets import Triplet
+from residency.types import ImagePart
+
+DATA = ("phantoms:smear:task=report:train=6:val=4:test=0:size=32",)
+TEST = ("phantoms:smear:task=vqa:train=4:val=4:test=4:size=32",)
+
+
+@pytest.fixture
+def base():
+    return str(models.folder("qwen2_vl"))
+
+
+def workspace(tmp_path, base="nano", limit=None):
+    return Workspace(out=tmp_path, base=base, seed=0, limit=limit, command="test")
+
+
+def done(work, step):
+    work.folder(step.name).mkdir(parents=True, exist_ok=True)
+    facts = step.run(work)
+    (work.folder(step.name) / "done.json").write_text(json.dumps({"facts": dict(facts)}))
+    return facts
+
+
+# --- seed ---------------------------------------------------------------------------------------
+
+
+def test_a_seed_holds_a_tenth_of_every_kind_out_and_blanks_training_images_only(tmp_path):
+    work, seed = workspace(tmp_path), Seed(name="seed", data=("seed_general:200",), blank=0.3)
+    facts = done(work, seed)
+    assert facts["kept"] == facts["train"] + facts["val"] == 200
+    made = seed.dataset(work)
+    kinds = dict.fromkeys(facts["kinds"], 0)
+    for sample in made.splits["val"]:
+        kinds[sample.attributes["kind"]] += 1
+        assert not sample.images[0].key.startswith("blank")
+    assert kinds == {kind: round(n / 10) for kind, n in facts["kinds"].items()}
+    train = made.splits["train"]
+    blank = sum(train[k].images[0].key.startswith("blank") for k in range(len(train)))
+    assert 0.2 * len(train) < blank < 0.4 * len(train)
+    assert len(seed.found(work)) == len(train)
+
+
+def test_the_header_form_is_the_papers_conversation():
+    sample = open_dataset("seed_general:3").split("train")[1]
+    orders = set()
+    for number in range(8):
+        one = conversation(sample, "header", "both", 0.0, number)
+        mixture = Mixture(
+            datasets=(),
+            split="train",
+            picks=(),
+            wording=PAPER,
+            codec=models.backbone("qwen2_vl").codec,
+            turns="continued",
+        )
+        turns = mixture._joined(one, (ImagePart(0),))
+        assert [t.role for t in turns] == ["user", "assistant"] * 3
+        assert [t.learn for t in turns] == [False, False, True, True, True, True]
+        assert turns[0].parts == (ImagePart(0), DESCRIBE)
+        assert turns[1].parts == (sample.attributes["caption"],)
+        kinds = tuple(
+            next(k for k, p in PREFIXES.items() if t.parts[0].startswith(p)) for t in turns[2::2]
+        )
+        orders.add(kinds)
+        answers = dict(zip(kinds, (turns[3].parts[0], turns[5].parts[0]), strict=True))
+        assert (answers["precise"], answers["informative"]) == sample.answer[1:]
+    assert orders == {("precise", "informative"), ("informative", "precise")}
+
+
+@pytest.mark.parametrize(("sees", "images", "captioned"), [("image", 1, 0), ("caption", 0, 1)])
+def test_what_a_variant_does_not_see_is_absent(sees, images, captioned):
+    sample = open_dataset("seed_general:3").split("train")[0]
+    for form in ("delimited", "header"):
+        one = conversation(sample, form, sees, 0.0, 0)
+        assert len(one.images) == images
+        assert bool(one.attributes["caption"]) == bool(captioned)
+
+
+def test_images_of_evaluation_splits_leave_the_seed(tmp_path):
+    seed_images = open_dataset("seed_general:40").split("train")
+    seen = Seen([seed_images[3].images[0]])
+    assert seen.has(seed_images[3].images[0]) and not seen.has(seed_images[4].images[0])
+    noise = [models.picture(n, (64, 64)) for n in range(20)]
+    again = Seen(noise[:10])
+    assert len(again) == 10
+    copy = models.picture(3, (64, 64))
+    assert again.has(type(copy)(key="copy", load=copy.load)), "equal pixels under another name"
+    assert not any(again.has(picture) for picture in noise[10:])
+
+
+@pytest.mark.shared_data
+def test_reencoded_radiographs_are_recognised_and_others_are_not(shared_data):
+    import io
+
+    import PIL.Image
+
+    files = sorted((shared_data / "rocov2" / "train").glob("*.jpg"))[:40]
+    pictures = []
+    for path in files:
+        image = PIL.Image.open(path).convert("RGB")
+        pictures.append((path.name, image))
+    seen = Seen([models.picture(0).__class__(key=n, load=lambda i=i: i) for n, i in pictures[:20]])
+
+    def copied(image):
+        data = io.BytesIO()
+        half = image.resize((max(8, image.width // 2), max(8, image.height // 2)))
+        half.save(data, format="JPEG", quality=60)
+        return PIL.Image.open(data)
+
+    def has(image):
+        return seen.has(models.picture(0).__class__(key="other", load=lambda: image))
+
+    found = sum(has(copied(image)) for _, image in pictures[:20])
+    false = sum(has(image) for _, image in pictures[20:])
+    assert found >= 18 and false == 0, (found, false)
+
+
+def test_the_judges_cases_are_balanced_and_wrong_ones_disagree(tmp_path):
+    work, seed = workspace(tmp_path), Seed(name="seed", data=("seed_general:200",))
+    done(work, seed)
+    cases = Agreements(name="cases", seed=seed)
+    facts = done(work, cases)
+    assert facts["yes"] > 40 and facts["no"] > 40 and facts["open"] > 10
+    truth = {f.pair.key: f.triplet for f in seed.found(work)}
+    for key, triplet, label in cases.cases(work, "train"):
+        assert (triplet == truth[key]) == (label != "no")
+    sample = cases.dataset(work).split("train")[0]
+    assert not sample.images and sample.options == ("yes", "no", "open")
+
+
+# --- combination --------------------------------------------------------------------------------
+
+TRIPLET = Triplet("What is the cell size?", "large", "It fills the view.")
+
+
+class Given:
+    """A source of triplets that is at hand."""
+
+    name = "given"
+
+    def __init__(self, found):
+        self.list = found
+
+    def found(self, workspace):
+        return self.list
+
+
+class Verdicts(Filter):
+    def verdicts(self, workspace):
+        return dict(GIVEN)
+
+
+GIVEN = {}
+
+
+def given(n=12):
+    every, _ = pairs(
+        [open_dataset(f"phantoms:smear:task=report:train={n}")], "train", limit=None, seed=0
+    )
+    found = [Found(pair, TRIPLET) for pair in every]
+    found[0] = Found(every[0], None, "cut_off")
+    GIVEN.clear()
+    GIVEN.update({pair.key: ("no" if k == 1 else "yes") for k, pair in enumerate(every)})
+    return Given(found)
+
+
+def combine(source, **settings):
+    kept = Verdicts(name="filter", triplets=source)
+    return Combine(**{"name": "tasks", "triplets": source, "kept": kept, **settings})
+
+
+def test_caption_and_task_share_a_conversation_in_either_order(tmp_path):
+    work, step = workspace(tmp_path), combine(given())
+    assert step.run(work) == {"samples": 12, "caption_alone": 2, "caption_and_task": 10}
+    samples = step.dataset(work).split("train")
+    assert [len(one.also) for one in samples][:3] == [0, 0, 1]
+    orders = {one.id.endswith("#caption") for one in samples[2:]}
+    assert orders == {True, False}
+    for one in samples[2:]:
+        caption = next(s for s in (one, *one.also) if s.id.endswith("#caption"))
+        task = next(s for s in (one, *one.also) if s.id.endswith("#task"))
+        assert caption.question in CAPTION_QUESTIONS and caption.answer.startswith("Findings")
+        assert TRIPLET.instruction in task.question and task.answer.endswith("large")
+
+
+@pytest.mark.parametrize(
+    ("settings", "counts"),
+    [
+        ({"kept": None}, {"caption_and_task": 11, "caption_alone": 1}),
+        ({"caption": False}, {"task_alone": 10, "nothing": 2}),
+        ({"tasks": "none"}, {"caption_alone": 12}),
+    ],
+)
+def test_columns_of_table_5(tmp_path, settings, counts):
+    facts = combine(given(), **settings).run(workspace(tmp_path))
+    assert {name: n for name, n in facts.items() if name != "samples"} == counts
+
+
+@pytest.mark.parametrize("response", ["precise", "informative"])
+def test_one_response_alone(tmp_path, response):
+    step = combine(given(), kept=None, caption=False, response=response)
+    samples = step.dataset(workspace(tmp_path)).split("train")
+    assert {one.answer for one in samples} == {getattr(TRIPLET, response)}
+
+
+def test_tasks_of_others_join_by_image(tmp_path):
+    source = given(3)
+    own = source.list[0].pair.sample
+    image = own.images[0]
+    path = tmp_path / "others.jsonl"
+    rows = []
+    for name in (image.key.rsplit("/", 1)[-1], "b.png"):
+        image.load().save(tmp_path / name, format="PNG")
+        said = [{"role": "user", "content": "Q?"}, {"role": "assistant", "content": f"A {name}"}]
+        rows.append({"messages": said, "images": [name], "split": "train"})
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    step = combine(source, tasks="file", file=f"messages:{path}")
+    facts = step.run(workspace(tmp_path / "run"))
+    # Every phantom ends in the same word, so the first of the pairs takes the task of that name.
+    assert facts == {
+        "samples": 4,
+        "caption_and_task": 1,
+        "caption_alone": 2,
+        "task_without_pair": 1,
+    }
+
+
+def test_export_is_read_back_and_names_its_images(tmp_path):
+    step = combine(given(4))
+    dataset = step.dataset(workspace(tmp_path / "run"))
+    facts = write_files(dataset, tmp_path / "out")
+    assert facts == {"rows": 4, "images": 4, "left_out": 0}
+    shared = json.loads((tmp_path / "out" / "sharegpt.json").read_text())
+    assert set(shared[0]) == {"messages", "images"}
+    for row in shared:
+        assert (
+            sum(m["content"].count("<image>") for m in row["messages"]) == len(row["images"]) == 1
+        )
+        assert (tmp_path / "out" / row["images"][0]).is_file()
+    assert json.loads((tmp_path / "out" / "dataset_info.json").read_text()) == DESCRIPTION
+    back = open_dataset(f"messages:{tmp_path / 'out'}").split("train")
+    assert [s.answer for s in back] == [s.answer for s in dataset.split("train")]
+
+
+# --- the whole line -----------------------------------------------------------------------------
+
+
+def recipe(base, out, **settings):
+    given = {
+        "base": base, "data": DATA, "test": TEST, "out": str(out), "seeds": ("seed_general:20",),
+        "batch_size": 8, "synthesizer_epochs": 0.5, "reply_tokens": 6, "exclude": False,
+        "judge": "base", "max_tokens": 480, "baselines": False,
+    }  # fmt: skip
+    return find("recipes", "adamllm").recipe(**{**given, **settings})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"judge": "tuned", "export": True, "quality": 3},
+        {"pipeline": "two_stage", "form": "header"},
+        {"column": "precise_only"},
+        {"column": "general_task_caption"},
+        {"column": "no_task"},
+    ],
+    ids=lambda s: "-".join(map(str, s.values())),
+)
+def test_the_recipe_runs_to_the_end(tmp_path, base, settings):
+    try:
+        rows = execute(recipe(base, tmp_path / "run", **settings))
+    except UsageError as error:  # a random model writes no triplet
+        assert "leaves no sample" in str(error)
+        return
+    methods = {row.method for row in rows}
+    assert "adamllm" in methods
+    losses = [row for row in rows if row.task == "caption" and "nll" in row.metrics]
+    assert len(losses) == (2 if settings.get("pipeline") == "two_stage" else 1)
+    again = execute(recipe(base, tmp_path / "run", **settings))
+    assert [row.as_json() for row in again] == [row.as_json() for row in rows]
+
+
+def test_the_plan_shows_every_step_and_the_cost(tmp_path, base):
+    text = plan(recipe(base, tmp_path / "run", judge="tuned", export=True, quality=5))
+    assert "synthesise: Synthesize" in text and "6 pairs" in text and "A100-80G" in text
+    assert "the data that seed will leave" in text
+    assert "captions of" in text
+
+
+def test_two_stages_need_two_kinds_of_task(tmp_path, base):
+    with pytest.raises(UsageError, match="two_stage needs captions and tasks"):
+        recipe(base, tmp_path, pipeline="two_stage", column="no_task")
+
+
+def test_rates_are_the_papers_for_its_families(base, monkeypatch):
+    assert adaptation.PAPER_RATES["qwen2_vl"].language == 1e-5
+    step = adaptation.Plan(base=base).stage("s", (), epochs=1.0)
+    assert {part: how.lr for part, how in step.train.items()} == {
+        "vision_encoder": 1e-5, "connector": 1e-5, "language_model": 1e-5,
+    }  # fmt: skip
+    assert (step.schedule.batch_size, step.schedule.weight_decay, step.schedule.warmup) == (
+        128,
+        0.1,
+        0.1,
+    )
+    nano = adaptation.Plan(base="nano").stage("s", (), epochs=1.0)
+    assert nano.train["vision_encoder"].lr == 1e-4 and nano.schedule.batch_size == 16
+
+
+def test_a_synthesis_resumes_to_the_same_rows(tmp_path, base, monkeypatch):
+    monkeypatch.setattr("residency.synthesis.store.SHARD", 4)
+    every = Recipe(
+        name="synthesize tiny", base=base, out=str(tmp_path / "a"), seed=0,
+        steps=(Synthesize(name="synthesise", of="base", data=DATA, engine="local:2"),),
+    )  # fmt: skip
+    execute(every)
+    whole = {p.name: p.read_bytes() for p in (tmp_path / "a/synthesise/rows").glob("shard*")}
+    assert len(whole) == 2
+    row = json.loads(next(iter(sorted(whole.items())))[1].splitlines()[0])
+    assert set(row) == {"key", "id", "said", "finish", "reason", "made"}
+    assert set(row["made"]) == {"model", "weights", "prompt", "sees", "sampling"}
+
+
+def test_the_command_synthesises_and_refuses_what_it_cannot(tmp_path, base, capsys):
+    out = tmp_path / "out"
+    words = ["synthesize", base, f"data={DATA[0]}", f"out={out}", "max_tokens=4", "limit=3"]
+    assert main(words) == 0
+    assert "3 pairs:" in capsys.readouterr().out
+    assert main(["synthesize"]) == 2
+    assert main(["synthesize", base, "data=phantoms:smear:train=4", f"out={tmp_path / 'x'}"]) == 2
+    assert "no image-caption pair" in capsys.readouterr().err
+
+
+def test_pairs_say_what_is_none():
+    dataset = open_dataset("phantoms:smear:train=3")
+    with pytest.raises(UsageError, match="no_caption 3"):
+        pairs([dataset], "train", limit=None, seed=0)
+
+
+# --- quality ------------------------------------------------------------------------------------
+
+
+def test_quality_counts_types_and_means_of_what_could_be_read():
+    judged = [
+        {"type": "logo detection", "knowledge": "1", "complexity": "5", "accuracy": None},
+        {"type": None, "knowledge": "3", "complexity": "5", "accuracy": None},
+    ]
+    made = summary(judged, 17, seed=0)
+    assert made["diversity"].estimate == 1 / 17
+    assert made["knowledge"].estimate == pytest.approx(0.4) and made["complexity"].estimate == 1
+    assert "accuracy" not in made
+
+
+def test_a_sheet_is_written_filled_and_compared(tmp_path):
+    chosen = [Judged(f"s{n}", models.picture(n), f'Q "{n}", <b>', "a\nb") for n in range(4)]
+    write_sheet(tmp_path, chosen, ("x", "y"), {"accuracy": "how right"})
+    text = (tmp_path / "sheet.csv").read_text()
+    page = (tmp_path / "sheet.html").read_text()
+    assert page.count("<section") == 4 and "&lt;b&gt;" in page and "https://" not in page
+    assert read_sheet(tmp_path / "sheet.csv") == {f"s{n}": {} for n in range(4)}
+    import csv
+    import io
+
+    rows = list(csv.reader(io.StringIO(text)))
+    for name, marks in (("one", "1245"), ("two", "1255")):
+        for row, mark in zip(rows[1:], marks, strict=True):
+            row[3:] = ["x" if mark < "3" else "y", mark]
+        lines = io.StringIO()
+        csv.writer(lines).writerows(rows)
+        (tmp_path / f"{name}.csv").write_text(lines.getvalue())
+    first, second = read_sheet(tmp_path / "one.csv"), read_sheet(tmp_path / "two.csv")
+    found = agreement(first, second)
+    assert found["type"] == (4, 1.0)
+    assert found["accuracy"][0] == 4 and 0.8 < found["accuracy"][1] < 1
