@@ -11,6 +11,8 @@ from residency.cli import main
 from residency.data.mixture import Mixture
 from residency.dataset import open_dataset
 from residency.errors import UsageError
+from residency.metric import metrics
+from residency.model.huggingface import Limits
 from residency.recipe import Recipe, execute, plan
 from residency.step import Workspace
 from residency.synthesis.combining import CAPTION_QUESTIONS, Combine
@@ -398,3 +400,11 @@ def test_a_sheet_is_written_filled_and_compared(tmp_path):
     found = agreement(first, second)
     assert found["type"] == (4, 1.0)
     assert found["accuracy"][0] == 4 and 0.8 < found["accuracy"][1] < 1
+
+
+def test_presets_ask_and_score_as_the_paper_does(monkeypatch):
+    known = {metric for preset in adaptation.PRESETS.values() for metric in preset.metrics}
+    assert known <= set(metrics())
+    assert sum(preset.seen for preset in adaptation.PRESETS.values()) == 2
+    made = adaptation.benchmark(TEST, batch_size=4, limits=Limits())
+    assert made[0].metrics == () and made[0].max_tokens == 64

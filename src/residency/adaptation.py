@@ -8,6 +8,7 @@ from residency import line
 from residency.backbone import family_of
 from residency.dataset import open_dataset
 from residency.errors import UsageError
+from residency.evaluate.retention import Retention
 from residency.evaluate.steps import Evaluate
 from residency.model import store
 from residency.model.huggingface import Limits
@@ -174,13 +175,14 @@ def table6(
     known = ("untuned", "image", "caption", "both", "both_blank")
     if not chosen or set(chosen) - set(known):
         raise UsageError(f"variants={','.join(chosen)}: choose from {', '.join(known)}.")
-    steps: list[Step] = []
+    steps: list[Step] = [Retention(name="generalist_retention", of=BASE, method="generalist")]
     for variant in dict.fromkeys(chosen):
         seed = seed_step(data, form, variant, blank, exclude)
         model = BASE if variant == "untuned" else f"synthesizer_{variant}"
         steps.append(seed)
         if model != BASE:
             steps.append(synthesizer(plan, seed, name=model, epochs=epochs))
+            steps.append(Retention(name=f"{model}_retention", of=model, method=model))
         steps.append(
             Synthesize(
                 name=f"held_out_{variant}",
@@ -393,7 +395,7 @@ PRESETS: Mapping[str, Preset] = {
     "nutrition5k": Preset(
         metrics=("ingredient_recall@nutrition5k", "ingredient_recall"), max_tokens=256
     ),
-    "food101": Preset(
+    "food_101": Preset(
         metrics=("accuracy@food101",), wording=Wording(template="category"), max_tokens=256
     ),
     "foodseg103": Preset(
@@ -409,10 +411,7 @@ def benchmark(data: tuple[str, ...], *, batch_size: int, limits: Limits) -> tupl
     steps = []
     for number, spec in enumerate(data, 1):
         name = open_dataset(spec).name
-        key = next(
-            (one for one in PRESETS if name.replace("_", "").startswith(one.replace("_", ""))), ""
-        )
-        preset = PRESETS.get(key, Preset(metrics=(), wording=Wording(), max_tokens=64))
+        preset = PRESETS.get(name, Preset(metrics=(), wording=Wording(), max_tokens=64))
         steps.append(
             Evaluate(
                 name=f"column{number}",

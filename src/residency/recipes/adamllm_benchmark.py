@@ -13,6 +13,8 @@ def recipe(
     out: str = "runs/adamllm_benchmark",
     seed: int = 0,
     limit: int | None = None,
+    on_bad: Literal["fail", "skip", "quarantine"] = "fail",
+    max_bad: float = 0.001,
     baselines: bool = True,
     batch_size: int = 32,
     max_tokens: int = 6144,
