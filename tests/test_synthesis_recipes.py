@@ -315,6 +315,21 @@ def test_the_plan_shows_every_step_and_the_cost(tmp_path, base):
     assert "captions of" in text
 
 
+@pytest.mark.parametrize(
+    ("settings", "present", "absent"),
+    [
+        ({"tasks": "rules"}, "pairs", "synthesizer"),
+        ({"column": "no_task"}, "pairs", "seed"),
+        ({"column": "general_task"}, "seed", "synthesizer"),
+        ({"column": "precise_only"}, "synthesise", "filter"),
+        ({"judge": "tuned"}, "judge_test", "pairs"),
+    ],
+)
+def test_a_line_has_only_the_steps_that_its_column_needs(tmp_path, base, settings, present, absent):
+    names = [step.name for step in recipe(base, tmp_path, **settings).steps]
+    assert present in names and absent not in names and "adamllm" in names
+
+
 def test_two_stages_need_two_kinds_of_task(tmp_path, base):
     with pytest.raises(UsageError, match="two_stage needs captions and tasks"):
         recipe(base, tmp_path, pipeline="two_stage", column="no_task")

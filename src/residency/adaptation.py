@@ -22,7 +22,7 @@ from residency.synthesis.export import Export
 from residency.synthesis.filtering import Filter
 from residency.synthesis.judge import Agreements, JudgeTest
 from residency.synthesis.losses import Losses
-from residency.synthesis.pairs import Source
+from residency.synthesis.pairs import Captions, Source
 from residency.synthesis.quality import Quality
 from residency.synthesis.seed import Form, Seed, Sees
 from residency.synthesis.synthesizer import Synthesize
@@ -34,6 +34,8 @@ Column = Literal[
     "ours", "no_blank", "precise_only", "informative_only", "no_task", "no_caption", "general_task",
     "general_task_caption",
 ]  # fmt: skip
+UNFILTERED = ("precise_only", "informative_only")
+ASKED_NOTHING = ("no_task", "general_task", "general_task_caption")  # of the domain's pairs
 Variant = Literal["untuned", "image", "caption", "both", "both_blank"]
 
 
@@ -218,16 +220,16 @@ class Tasks:
     prompt: Literal["few_shot", "short"]
 
     def steps(
-        self, source: Synthesize, seed: Seed, *, two_stage: bool
+        self, source: Source, seed: Seed, *, two_stage: bool
     ) -> tuple[list[Step], tuple[tuple[Combine, ...], ...]]:
         """The steps, and what each stage of post-training learns."""
         general = self.column.startswith("general")
         made_of: Source = seed if general else source
-        filtered = self.column not in ("precise_only", "informative_only", "no_task")
+        filtered = self.column not in ("no_task", *UNFILTERED)
         ours = self.tasks == "ours"
         steps: list[Step] = []
         kept = None
-        if ours and self.column != "no_task":
+        if ours and filtered:
             sieve = Filter(
                 name="filter",
                 triplets=made_of,
@@ -236,7 +238,7 @@ class Tasks:
                 prompt=self.prompt,
             )
             steps.append(sieve)
-            kept = sieve if filtered else None
+            kept = sieve
         response: Response = "combined"
         if self.column == "precise_only":
             response = "precise"
@@ -299,24 +301,11 @@ def post_training(settings: Mapping[str, Any]) -> tuple[Step, ...]:
     two_stage = get("pipeline") == "two_stage"
     if two_stage and get("column") not in ("ours", "no_blank", "precise_only", "informative_only"):
         raise UsageError(f"pipeline=two_stage needs captions and tasks; column={get('column')}.")
-    blank = 0.0 if get("column") == "no_blank" else get("blank")
+    written = get("tasks") == "ours" and get("column") not in ASKED_NOTHING
+    judged = get("tasks") == "ours" and get("column") not in ("no_task", *UNFILTERED)
     tuned = get("judge") == "tuned" or (get("judge") == "auto" and line.is_nano(plan.base))
-    tuned = tuned and get("judge_engine") == "local" and get("tasks") == "ours"
-    seed = Seed(
-        name="seed",
-        data=get("seeds"),
-        form=get("form"),
-        blank=blank,
-        exclude=get("test") if get("exclude") else (),
-    )
-    source = Synthesize(
-        name="synthesise",
-        of="synthesizer",
-        data=get("data"),
-        form=get("form"),
-        engine=get("engine"),
-        sampling=Sampling(max_tokens=get("reply_tokens")),
-    )
+    tuned = tuned and get("judge_engine") == "local" and judged
+    seed, source = _seed(settings), _source(settings, written)
     making, learned = Tasks(
         column=get("column"),
         tasks=get("tasks"),
@@ -328,16 +317,43 @@ def post_training(settings: Mapping[str, Any]) -> tuple[Step, ...]:
     tests: tuple[Step, ...] = (
         (tested(BASE, get("test"), "generalist", "", limits),) if get("baselines") else ()
     )
+    writing: tuple[Step, ...] = ()
+    if written:
+        writing = (synthesizer(plan, seed, name="synthesizer", epochs=get("synthesizer_epochs")),)
     return (
         *tests,
-        seed,
-        synthesizer(plan, seed, name="synthesizer", epochs=get("synthesizer_epochs")),
+        *((seed,) if written or tuned or get("column").startswith("general") else ()),
+        *writing,
         *(judge_steps(plan, seed, epochs=get("judge_epochs")) if tuned else ()),
         source,
         *making,
         *((Export(name="export", of=learned[-1][0]),) if get("export") else ()),
         *_judged(get("quality"), learned[-1][0], get("judge_engine")),
         *_stages(plan, settings, learned),
+    )
+
+
+def _seed(settings: Mapping[str, Any]) -> Seed:
+    return Seed(
+        name="seed",
+        data=settings["seeds"],
+        form=settings["form"],
+        blank=0.0 if settings["column"] == "no_blank" else settings["blank"],
+        exclude=settings["test"] if settings["exclude"] else (),
+    )
+
+
+def _source(settings: Mapping[str, Any], written: bool) -> Synthesize | Captions:
+    """The domain's pairs, with what the synthesizer writes about them or without."""
+    if not written:
+        return Captions(name="pairs", data=settings["data"])
+    return Synthesize(
+        name="synthesise",
+        of="synthesizer",
+        data=settings["data"],
+        form=settings["form"],
+        engine=settings["engine"],
+        sampling=Sampling(max_tokens=settings["reply_tokens"]),
     )
 
 

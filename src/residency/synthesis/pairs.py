@@ -1,9 +1,10 @@
 """Image-caption pairs of any data set, and what was found about them: a triplet, or why there is none."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from random import Random
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from residency.dataset import Dataset
 from residency.errors import UsageError
@@ -91,6 +92,38 @@ def _caption(sample: Sample) -> str:
         return sample.attributes["caption"].strip()
     spoken = sample.task in SPOKEN and isinstance(sample.answer, str)
     return str(sample.answer).strip() if spoken else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Captions:
+    """The pairs of a domain alone, where no task is synthesised about them."""
+
+    name: str
+    data: tuple[str, ...]
+    split: str = "train"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Nothing."""
+        return ()
+
+    def plan(self, workspace: Workspace) -> list[str]:
+        """How many pairs."""
+        return [f"{len(self.found(workspace)):,} pairs"]
+
+    def run(self, workspace: Workspace) -> Mapping[str, Any]:
+        """Count them, and what is none."""
+        every, lost = self._pairs(workspace)
+        print(f"  {len(every)} pairs" + "".join(f", {k} {n}" for k, n in lost.items()), flush=True)
+        return {"pairs": len(every), "not_pairs": dict(lost)}
+
+    def found(self, workspace: Workspace) -> list[Found]:
+        """Every pair, without a triplet."""
+        return [Found(pair, None, "not_asked") for pair in self._pairs(workspace)[0]]
+
+    def _pairs(self, workspace: Workspace) -> tuple[list[Pair], Counter[str]]:
+        datasets = workspace.datasets(self.data)
+        return pairs(datasets, self.split, limit=workspace.limit, seed=workspace.seed)
 
 
 # --- recipes ------------------------------------------------------------------------------------
