@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import models
-from residency.errors import DataError, UsageError
+from residency.errors import DataError, ResidencyError, UsageError
 from residency.model.huggingface import Backbone
 from residency.model.slots import ProxyInstruction
 from residency.types import (
@@ -290,7 +290,7 @@ def test_proxy_replaces_the_instruction_and_keeps_the_image(fitted: Backbone) ->
     assert fitted.proxy_instruction is not None
     gradient = fitted.proxy_instruction.vectors.grad
     assert gradient is not None and bool((gradient.abs().sum(1) > 0).all())
-    with pytest.raises(DataError, match="no user turn has a text"):
+    with pytest.raises(ResidencyError, match=r"no user turn has a text|must alternate"):
         fitted.collate(
             [
                 Reading(
