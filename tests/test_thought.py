@@ -111,15 +111,22 @@ def test_the_step_trains_the_language_model_alone_and_the_fact_becomes_likelier(
     assert known(after, reading) < known(before, reading) - 0.5
 
 
-def test_a_claim_about_a_picture_comes_with_its_opposite() -> None:
-    twins = 0
-    for sample in general.Draws("train", ("yes_no",), rounds=4)[:12]:
-        claims = {one.id: one for one in sample.also}
-        for key, claim in claims.items():
-            first = claims.get(key.removesuffix("/opposite"))  # or asked before, in the same words
-            if key.endswith("/opposite") and first:
-                assert {first.answer, claim.answer} in ({"yes", "no"}, {"是", "否"})
-                assert first.attributes["fact"] == claim.attributes["fact"]
-                assert first.question != claim.question
-                twins += 1
-    assert twins > 12
+def test_a_verdict_comes_with_a_twin_that_asks_for_the_other_one() -> None:
+    twins = dict.fromkeys(("yes_no", "mcq"), 0)
+    for skill in twins:
+        for sample in general.Draws("train", (skill,), rounds=4)[:12]:
+            asked = {one.id: one for one in sample.also}
+            for key, twin in asked.items():
+                first = asked.get(key.removesuffix("/twin"))  # or asked before, in the same words
+                if not key.endswith("/twin") or first is None:
+                    continue
+                assert first.attributes["fact"] == twin.attributes["fact"]
+                if skill == "yes_no":
+                    assert {first.answer, twin.answer} in ({"yes", "no"}, {"是", "否"})
+                    assert first.question != twin.question
+                else:
+                    assert first.answer == twin.answer and set(first.options) == set(twin.options)
+                    places = (one.options.index(one.answer) for one in (first, twin))
+                    assert len(set(places)) == 2
+                twins[skill] += 1
+    assert min(twins.values()) > 12

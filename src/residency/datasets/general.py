@@ -164,17 +164,18 @@ def texts(count: int) -> Iterator[str]:
 
 
 def _with_rounds(rng: Random, first: Sample, skills: tuple[str, ...], rounds: int) -> Sample:
-    """The sample with more questions about its picture; a claim comes with its opposite."""
+    """The sample with more questions about its picture; claims and letters come with a twin."""
     render_scene = first.images[0].load
     scene: Scene = render_scene.args[0]  # type: ignore[attr-defined]
     asked = [first]
     for number in range(2, rounds + 1):
         skill = rng.choices(skills, [_TRAIN_WEIGHTS[name] for name in skills])[0]
         seed = rng.getrandbits(64)
-        for flip in (False, True) if skill == "yes_no" else (False,):
-            key = f"{first.id}/{number}" + "/opposite" * flip
+        for flip in (False, True) if skill in _TWINS else (False,):
+            key = f"{first.id}/{number}" + "/twin" * flip
             more = draw(Random(seed), key, skill, first.language, scene, flip)
-            if more and more.question not in {sample.question for sample in asked}:
+            said = {(sample.question, sample.options) for sample in asked}
+            if more and (more.question, more.options) not in said:
                 asked.append(replace(more, images=first.images))
     return replace(first, also=tuple(asked[1:]))
 
@@ -213,7 +214,7 @@ def draw(
         if fact is None:
             return None
         kind = fact.kind
-        ask = partial(_yes_no, flip=flip) if skill == "yes_no" else _ASK[skill]
+        ask = partial(_TWINS[skill], flip=flip) if skill in _TWINS else _ASK[skill]
         question, answer, options = ask(rng, fact, language)
         likely = 1 / len(options or fact.pool)
         known = {"fact": say(fact.answer, language)}
@@ -274,8 +275,12 @@ def _options(rng: Random, fact: Fact, most: int) -> list[str]:
     return rng.sample([fact.answer, *chosen], len(chosen) + 1)
 
 
-def _mcq(rng: Random, fact: Fact, language: Language) -> tuple[str, str, tuple[str, ...]]:
+def _mcq(
+    rng: Random, fact: Fact, language: Language, flip: bool = False
+) -> tuple[str, str, tuple[str, ...]]:
+    """Two to five options; `flip` moves each one letter on, so that the same answer has another."""
     options = tuple(say(option, language) for option in _options(rng, fact, 5))
+    options = options[flip:] + options[:flip]
     return _said(rng, fact, language), say(fact.answer, language), options
 
 
@@ -310,9 +315,12 @@ def _coded(rng: Random, fact: Fact, language: Language) -> tuple[str, str, tuple
 
 _ASK: Mapping[str, Callable[[Random, Fact, Language], tuple[str, str, tuple[str, ...]]]] = {
     "open": _open,
+    "choose": _choose,
+}
+# Skills whose answer is a verdict. The twin of a question is the same one with another verdict.
+_TWINS: Mapping[str, Callable[..., tuple[str, str, tuple[str, ...]]]] = {
     "yes_no": _yes_no,
     "mcq": _mcq,
-    "choose": _choose,
 }
 
 

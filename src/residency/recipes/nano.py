@@ -23,6 +23,7 @@ def recipe(
     lr: float = 1.5e-3,
     vision_lr: float = 1e-4,
     balance: float = 0.5,
+    verdicts: str = "general:yes_no+mcq:6",
     think: int = 500,
     settle: int = 1100,
 ) -> "Recipe":
@@ -34,9 +35,10 @@ def recipe(
     that looking is comparing like with like. `general::3` asks up to three questions about each
     picture. `balance` keeps the thirty tokens of a box from drowning the one of a yes.
 
-    Claims and letters stay blind through all of that. `think` updates of nothing else, with the fact
-    asked of the second block, open them; `settle` updates of every skill keep the rest. `base` other
-    than `scratch` is a nano that went through the first three steps, and begins with `think`.
+    Claims and letters stay blind through all of that. `think` updates on `verdicts` alone, with the
+    fact asked of the second block, open them; `settle` updates of every skill keep the rest. `base`
+    other than `scratch` is a nano that went through the first three steps, and begins with `think`;
+    the shipped one went through it twice, the second time with `verdicts=general:mcq:4`.
 
     `baselines` adds the blank-image score to every skill of the card. Sizes, rates and lengths are
     ours. `<out>/card/nano` is what the package ships.
@@ -79,7 +81,7 @@ def recipe(
     opened = Thought(
         name="think",
         after="learn" if base == "scratch" else BASE,
-        data=("general:yes_no+mcq:6",),
+        data=(verdicts,),
         objective=likelihood,
         schedule=Schedule(updates=think, batch_size=8, decay="constant", weight_decay=0.05),
     )
