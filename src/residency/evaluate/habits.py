@@ -100,7 +100,11 @@ class Habits:
         """What the model writes about each sample when it is asked as in training."""
         told = [self._as_report(sample) for sample in samples]
         digest = hashlib.sha256(f"{dataset.digest} {self.instruction}".encode()).hexdigest()
-        asked = replace(dataset, splits={self.split: told}, labels=(), digest=digest[:16])
+        # Under another name, so that nobody takes the reports for answers to the questions.
+        asked = replace(
+            dataset, name=f"reports {dataset.name}", splits={self.split: told}, labels=(),
+            digest=digest[:16],
+        )  # fmt: skip
         backbone = store.load(workspace.model(self.of))
         backbone.limits = self.limits
         view = PLAIN if self.instruction else PROXY
@@ -109,7 +113,7 @@ class Habits:
                 Speaker(backbone), asked, self.split,
                 model=f"{self.of}:{store.identity(workspace.model(self.of))}", view=view,
                 mode="generate", wording=PAPER,
-                out=predictions_folder(workspace, self.name, dataset, view),
+                out=predictions_folder(workspace, self.name, asked, view),
                 batch_size=self.batch_size, seed=workspace.seed, max_tokens=self.max_tokens,
                 progress=progress,
             )  # fmt: skip
