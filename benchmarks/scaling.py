@@ -59,7 +59,7 @@ def samples(backbone: Backbone, count: int) -> Work:
 
 def tokens(backbone: Backbone, count: int) -> Work:
     """An update of plain tuning over one sample whose question has about so many tokens."""
-    ids = backbone.composer.tokenizer(QUESTION * 40)["input_ids"][:count]
+    ids = backbone.composer.tokenizer(QUESTION * 20)["input_ids"][:count]
     question = backbone.composer.tokenizer.decode(ids)
     objective = Likelihood()
     made = [reading(0, picture(0), question, "yes, mild")]
