@@ -77,8 +77,11 @@ def test_vqa_rad_has_the_official_split_and_its_defects(shared_data):
     assert note(dataset, 'whose rephrasing is "NULL"').endswith(": 463.")
     test = dataset.split("test")[:]
     closed = [sample for sample in test if sample.attributes["answer_type"] == "CLOSED"]
-    assert len(closed) == 272
-    assert sum(sample.options == ("yes", "no") for sample in closed) == 251
+    assert (len(closed), len(test) - len(closed)) == (272, 179)
+    assert sum(str(sample.answer).lower() in ("yes", "no") for sample in test) == 251
+    assert sum(sample.options == ("yes", "no") for sample in closed) == 248
+    assert sum(bool(sample.options) for sample in closed) == 268
+    assert note(dataset, "outside the options of the rule").endswith(": 32.")
     assert all(sample.answer in sample.options for sample in closed if sample.options)
     survives_reading(dataset)
 
