@@ -26,7 +26,8 @@ from residency.evaluate.calibration import Bin
 from residency.evaluate.checklists import CLAIM, TRIPOD_AI, filled
 from residency.evaluate.controls import chance_row, fixed, majority
 from residency.evaluate.drawing import picture, png
-from residency.evaluate.report import report
+from residency.evaluate.model_card import BLANK
+from residency.evaluate.report import report, write_card
 from residency.evaluate.results import Row, read_results, shown, write_summary
 from residency.evaluate.runs import Answered, read_run
 from residency.evaluate.score import score
@@ -252,7 +253,8 @@ def test_several_runs_stand_side_by_side(made: Path, tmp_path: Path) -> None:
     )
     page = Page(tmp_path / "both.html")
     assert "2 runs side by side" in page.text
-    assert f"run: vitask {EVIL}" in page.text and f"second: vitask {EVIL}" in page.text
+    assert f" run: vitask {EVIL}" in page.text and f" second: vitask {EVIL}" in page.text
+    assert "run: run" not in page.text and "run: " not in (made / "README.md").read_text()
     results = page.source.split('id="results"')[1].split("</section>")[0]
     assert results.count('<tr class="quiet">') == 6
     assert page.source.count("<article") == 2
@@ -272,6 +274,19 @@ def test_a_card_lies_beside_the_run_and_its_model(made: Path) -> None:
     assert len(results) == 2  # plain and exemplar: the blank image is a control
     assert "What tuning cost" in card and card.count("*To be written") == 3
     assert "Not a medical device" in card and "LoRA (3 of 9 parameters)" in card
+
+
+def test_a_card_that_a_person_filled_in_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = f"a {BLANK} b {BLANK}"
+    write_card(tmp_path / "README.md", card)
+    write_card(tmp_path / "README.md", card + " newer")
+    assert (tmp_path / "README.md").read_text() == card + " newer"
+    (tmp_path / "README.md").write_text("a by me b")
+    write_card(tmp_path / "README.md", card)
+    assert (tmp_path / "README.md").read_text() == "a by me b"
+    assert "was edited and is kept" in capsys.readouterr().out
 
 
 def test_checklists_keep_their_numbers_and_their_blanks(seen: Page) -> None:
@@ -334,7 +349,7 @@ def make_answered(predictions: Sequence[Prediction], metric: str = "accuracy") -
     dataset = Dataset(name=predictions[0].dataset, splits={}, digest="d")
     row = score(predictions, dataset, (metric,), method="m", seed=0)
     return Answered(
-        run="", step="", row=row, predictions=tuple(predictions), identity={}, file="f", sha256="0"
+        step="", row=row, predictions=tuple(predictions), identity={}, file="f", sha256="0"
     )
 
 

@@ -12,7 +12,7 @@ from residency.evaluate.charts import text
 from residency.evaluate.checklists import checklists
 from residency.evaluate.confusion import confusion
 from residency.evaluate.differences import differences
-from residency.evaluate.model_card import model_card
+from residency.evaluate.model_card import BLANK, model_card
 from residency.evaluate.page import Section, page
 from residency.evaluate.reliability import curves
 from residency.evaluate.results import MEAN, Row, metric_names
@@ -40,7 +40,8 @@ def report(
     A run is the folder of a recipe, of `residency evaluate` or of `residency score`. `out` is the page,
     `report.html` in the folder of a single run. `images` bounds the samples shown of each data set; their
     images are read from the data again, and left out with a note where that is gone or has changed. The
-    card, in Hugging Face form, is README.md of the run and of its model.
+    card, in Hugging Face form, is README.md of the run and of its model; one whose blanks somebody has
+    filled in is kept.
 
     Raises:
         UsageError: no run, several without `out`, or fewer than 0 images.
@@ -53,15 +54,23 @@ def report(
     if images < 0:
         raise UsageError(f"images={images}: expected 0 or more.")
     names = _names(runs) if len(runs) > 1 else [""]
-    read = [_named(read_run(Path(one), name=name)) for one, name in zip(runs, names, strict=True)]
+    read = [read_run(Path(one), name=name) for one, name in zip(runs, names, strict=True)]
     target = Path(out) if out else read[0].folder / PAGE
-    write_whole(target, report_page(read, images=images, title=title))
+    write_whole(target, report_page([*map(_named, read)], images=images, title=title))
     for run in read:
         if run.model:
             card = model_card(run, statements(run, _datasets(run)[0]))
-            write_whole(run.folder / CARD, card)
-            write_whole(run.model / CARD, card)
+            for place in (run.folder / CARD, run.model / CARD):
+                write_card(place, card)
     return target
+
+
+def write_card(place: Path, card: str) -> None:
+    """Write the card, unless a person has begun to fill in its blanks."""
+    if place.is_file() and place.read_text(encoding="utf-8").count(BLANK) < card.count(BLANK):
+        print(f"{place} was edited and is kept", flush=True)
+    else:
+        write_whole(place, card)
 
 
 def _names(runs: Sequence[str]) -> list[str]:

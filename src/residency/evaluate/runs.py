@@ -31,7 +31,6 @@ class Answered:
     `identity` is what the predictions file says of how they were made, empty where it says nothing.
     """
 
-    run: str
     step: str
     row: Row
     predictions: tuple[Prediction, ...]
@@ -47,8 +46,8 @@ class Answered:
 
     @property
     def title(self) -> str:
-        """Method and view, behind the name of the run where several are shown."""
-        return f"{self.run}: {titled(self.row)}" if self.run else titled(self.row)
+        """Method and view."""
+        return titled(self.row)
 
     @property
     def control(self) -> bool:
@@ -95,7 +94,7 @@ def read_run(folder: Path, *, name: str = "") -> Run:
         )
     rows, written = read_results(results), _json(results)
     about = _json(named / "run.json") if (named / "run.json").is_file() else {}
-    answered, notes = _answered(named, name, rows)
+    answered, notes = _answered(named, rows)
     settings = about.get("settings", {})
     model = about.get("model")
     kept = ("source", "problems", "left_out", "subgroups")
@@ -148,14 +147,13 @@ def _json(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} cannot be read ({error}). Run or score again.") from error
 
 
-def _answered(
-    folder: Path, run: str, rows: Sequence[Row]
-) -> tuple[tuple[Answered, ...], list[str]]:
+def _answered(folder: Path, rows: Sequence[Row]) -> tuple[tuple[Answered, ...], list[str]]:
     """Every set of predictions that a row of results is about, in the order of the rows."""
     found: list[Answered] = []
     notes = []
     for path in [*sorted(folder.rglob(FILE)), *sorted(folder.rglob(ANSWERS))]:
-        step = next((p for p in path.parents if (p / SUMMARY).is_file()), None)
+        inside = [p for p in path.parents if p.is_relative_to(folder)]
+        step = next((p for p in inside if (p / SUMMARY).is_file()), None)
         if step is None:
             notes.append(f"{path.relative_to(folder)} has no {SUMMARY} beside it and is not shown")
             continue
@@ -167,7 +165,6 @@ def _answered(
         for row, said in matched:
             found.append(
                 Answered(
-                    run=run,
                     step="" if step == folder else step.name,
                     row=row,
                     predictions=tuple(said),
