@@ -75,7 +75,9 @@ def _radar(table: Table, methods: Sequence[tuple[int, str]]) -> str:
             f'y2="{y:.1f}"/>{_name(group, at, len(groups))}'
         )
     if all(group.chance is not None for group in groups):
-        parts.append(f'<polygon class="chance" points="{_ring([g.chance or 0 for g in groups])}"/>')
+        parts.append(
+            f'<polygon class="chance" points="{_ring([g.chance or 0.0 for g in groups])}"/>'
+        )
     for at, (place, name) in enumerate(methods):
         values = [_value(group.values[place]) for group in groups]
         marks = "".join(

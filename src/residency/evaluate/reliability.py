@@ -92,13 +92,13 @@ def svg(bins: Sequence[Bin], title: str) -> str:
     ticks = "".join(
         f'<text x="{x(t)}" y="{_TOP + _SIDE + 16}" text-anchor="middle">{t:g}</text>'
         f'<text x="{_LEFT - 6}" y="{y(t) + 4}" text-anchor="end">{t:g}</text>'
-        for t in (0, 0.5, 1)
+        for t in (0.0, 0.5, 1.0)
     )
     return (
         f'<svg class="reliability" viewBox="0 0 {_LEFT + _SIDE + 12} {_TOP + _SIDE + 36}" role="img" '
         f'aria-label="Calibration of {text(title)}; numbers below">'
         f'<rect class="frame" x="{_LEFT}" y="{_TOP}" width="{_SIDE}" height="{_SIDE}"/>'
-        f'<line class="ideal" x1="{x(0)}" y1="{y(0)}" x2="{x(1)}" y2="{y(1)}"/>{band}{bars}'
+        f'<line class="ideal" x1="{x(0.0)}" y1="{y(0.0)}" x2="{x(1.0)}" y2="{y(1.0)}"/>{band}{bars}'
         f'<polyline class="curve" points="{path}"/>{points}{ticks}'
         f'<text x="{x(0.5)}" y="{_TOP + _SIDE + 32}" text-anchor="middle">confidence</text>'
         f'<text transform="translate(11 {y(0.5)}) rotate(-90)" text-anchor="middle">share right</text>'
