@@ -140,4 +140,5 @@ def _dataset(
         licence=source.licence,
         notes=(*source.notes, *notes),
         defects={**source.defects, **left},
+        synthetic=source.synthetic,
     )

@@ -34,7 +34,11 @@ def of_tasks(dataset: Dataset, tasks: Sequence[str], split: str) -> Dataset:
             f"task={','.join(tasks)}: {dataset.name!r} has none of it in {split!r}. It has: "
             f"{', '.join(have)}."
         )
-    return replace(dataset, splits=splits, digest=f"{dataset.digest}:{','.join(tasks)}")
+    digest = f"{dataset.digest}:{','.join(tasks)}"
+    return replace(
+        dataset, splits=splits, digest=digest,
+        admitted=lambda name: [s for s in dataset.split(name) if s.task in tasks],
+    )  # fmt: skip
 
 
 def permuted(sample: Sample, seed: int) -> Sample:
@@ -58,9 +62,12 @@ def permuted(sample: Sample, seed: int) -> Sample:
 def with_shuffled_options(dataset: Dataset, split: str, seed: int) -> Dataset:
     """The data set whose split asks every sample's options in an order of its own."""
     samples = [permuted(sample, seed) for sample in dataset.split(split)]
+    splits = {**dataset.splits, split: samples}
+    digest = f"{dataset.digest}:options{seed}"
     return replace(
-        dataset, splits={**dataset.splits, split: samples}, digest=f"{dataset.digest}:options{seed}"
-    )
+        dataset, splits=splits, digest=digest,
+        admitted=lambda name: samples if name == split else dataset.split(name),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -103,7 +103,7 @@ class Habits:
         # Under another name, so that nobody takes the reports for answers to the questions.
         asked = replace(
             dataset, name=f"reports {dataset.name}", splits={self.split: told}, labels=(),
-            digest=digest[:16],
+            digest=digest[:16], admitted=None,
         )  # fmt: skip
         backbone = store.load(workspace.model(self.of))
         backbone.limits = self.limits

@@ -157,7 +157,7 @@ def limited(
                 picks = stratified(samples, limit, seed)
                 splits[split] = tuple(samples[int(index)] for index in picks)
             shares.append(Share(dataset.name, split, len(splits[split]), len(samples)))
-        cut.append(replace(dataset, splits=splits))
+        cut.append(replace(dataset, splits=splits, admitted=None))
     return cut, shares
 
 
