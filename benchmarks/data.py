@@ -1,13 +1,13 @@
-"""Samples per second from disk to a decoded image: 28x28 npz, 512x512 JPEG and DICOM, peers beside us.
+"""Samples per CPU second from disk to a decoded image: 28x28 npz, 512x512 JPEG, DICOM, peers beside us.
 
 python benchmarks/data.py --json data.json
 
-Made-up files of each kind are written once, then read in a shuffled order: by us (a reader's samples,
-decoded in threads, with every check that training relies on), by Hugging Face `datasets` (JPEG through
-its `Image` feature; absent where it is not installed) and by a plain PyTorch `DataLoader` whose
-`__getitem__` does the least that gives the same pixels (numpy, Pillow or pydicom). The first pass warms
-the page cache and is not counted; the median of the others is. `index` is our first look at every
-row: decoding, hashing and checking, done once per data set; `again` is the same from the index.
+Made-up files of each kind are written once, then read in a shuffled order by one thread: by us (a
+reader's samples, with every check that training relies on), by a plain PyTorch `DataLoader` whose
+`__getitem__` does the least that gives the same pixels (numpy, Pillow or pydicom), and by Hugging Face
+`datasets` (JPEG through its `Image` feature; absent where it is not installed). The first pass warms the
+page cache and is not counted; the median of the others is. `index` is our first look at every row:
+decoding, hashing and checking, once per data set; `again` is the same from the index.
 """
 
 import argparse
@@ -16,7 +16,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,19 +29,17 @@ from torch.utils.data import Dataset as TorchDataset
 from residency.data.index import Index
 from residency.dataset import Dataset, open_dataset
 
-SEED, PASSES, THREADS = 0, 3, 2
+SEED, PASSES = 0, 3
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Samples per second of one kind of file, by reader; None where a peer is not installed."""
+    """Samples per CPU second of one kind of file, by reader; None where a peer cannot read it here."""
 
     kind: str
     n: int
     ours: float
-    ours_threads: float
     torch_plain: float
-    torch_workers: float
     hf_datasets: float | None
     index: float
     again: float
@@ -136,40 +133,25 @@ def plain_loader(kind: str, path: Path) -> Callable[[int], np.ndarray]:
 
 
 def rate(n: int, run: Callable[[Sequence[int]], object]) -> float:
-    """Samples per second over shuffled passes, the median of all but the first."""
+    """Samples per CPU second over shuffled passes, the median of all but the first."""
     seconds = []
     for number in range(PASSES + 1):
         order = np.random.default_rng(number).permutation(n).tolist()
-        began = time.perf_counter()
+        began = time.process_time()
         run(order)
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.process_time() - began)
     return n / statistics.median(seconds[1:])
 
 
-def loaded(workers: int, data: Plain) -> Callable[[Sequence[int]], object]:
+def loaded(data: Plain) -> Callable[[Sequence[int]], object]:
     """A pass of PyTorch's loader over an order; batches stay lists, so nothing is stacked."""
-
-    def run(order: Sequence[int]) -> object:
-        loader = DataLoader(data, batch_size=16, sampler=order, num_workers=workers, collate_fn=len)
-        return sum(loader)
-
-    return run
+    return lambda order: sum(DataLoader(data, batch_size=16, sampler=order, collate_fn=len))
 
 
-def ours(dataset: Dataset, threads: int) -> Callable[[Sequence[int]], object]:
+def ours(dataset: Dataset) -> Callable[[Sequence[int]], object]:
     """A pass of ours over an order."""
     samples = dataset.split("train")
-
-    def one(index: int) -> int:
-        return samples[index].images[0].load().size[0]
-
-    def run(order: Sequence[int]) -> object:
-        if threads == 1:
-            return sum(map(one, order))
-        with ThreadPoolExecutor(threads) as pool:
-            return sum(pool.map(one, order))
-
-    return run
+    return lambda order: sum(samples[index].images[0].load().size[0] for index in order)
 
 
 def hugging_face(kind: str, path: Path) -> Callable[[Sequence[int]], object] | None:
@@ -187,10 +169,10 @@ def hugging_face(kind: str, path: Path) -> Callable[[Sequence[int]], object] | N
 
 
 def looked_at(dataset: Dataset) -> float:
-    """Rows per second of reading the whole index."""
-    began = time.perf_counter()
+    """Rows per CPU second of reading the whole index."""
+    began = time.process_time()
     count = sum(1 for _ in Index.open(dataset, "train").entries())
-    return count / (time.perf_counter() - began)
+    return count / (time.process_time() - began)
 
 
 def measure(kind: str, spec: str, path: Path) -> Row:
@@ -204,10 +186,8 @@ def measure(kind: str, spec: str, path: Path) -> Row:
         n=n,
         index=looked_at(dataset),
         again=looked_at(dataset),
-        ours=rate(n, ours(dataset, 1)),
-        ours_threads=rate(n, ours(dataset, THREADS)),
-        torch_plain=rate(n, loaded(0, data)),
-        torch_workers=rate(n, loaded(THREADS, data)),
+        ours=rate(n, ours(dataset)),
+        torch_plain=rate(n, loaded(data)),
         hf_datasets=rate(n, peer) if peer else None,
     )
 
@@ -233,7 +213,7 @@ def main() -> None:
         rows.append(measure("jpeg 512x512", f"folder:{path}", path))
         path = write_dicom(folder, options.n)
         rows.append(measure("dicom 512x512", f"dicom:{path}", path))
-    print(f"samples per second; {THREADS} threads or workers where named")
+    print("samples per CPU second")
     names = [name for name in Row.__dataclass_fields__ if name not in ("kind", "n")]
     print(f"{'':<15}{'n':>7}" + "".join(f"{name:>15}" for name in names))
     for row in rows:
