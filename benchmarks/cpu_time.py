@@ -52,9 +52,8 @@ def naively(backbone: Backbone, objective: Objective, batch: Batch) -> Tensor:
         features = backbone.family.features(backbone.model, pixels)
         alone = replace(prompt, images=tuple(range(len(again))))
         embeddings = backbone.embed(alone, features, backbone.exemplify(batch))
-        hidden, _ = backbone.decode(
-            embeddings, {"attention_mask": prompt.attention}, prompt.positions
-        )
+        given = backbone.family.inputs(backbone.model, prompt, features)
+        hidden, _ = backbone.decode(embeddings, given, prompt.positions)
         logits[view] = backbone.head(hidden.flatten(0, 1))[prompt.predicts.flatten()]
     return loss_of(objective, logits, batch)
 

@@ -6,7 +6,8 @@ The batches are collated by the product's own code from images of 448 x 448; vis
 and head then run on the meta device under torch's FLOP counter, forward and backward. About 40
 tokens of system prompt, 256 of image, 70 of instruction, 20 of question, 5 of response. Naive: one
 row per view, question or label, each with its own image pass and the logits of all its tokens. Cold:
-every distinct image passes the vision encoder once. Warm: image features come from a cache.
+every distinct image passes the vision encoder once. Warm: image features come from a cache. Pruned:
+warm, and the last block runs where a response token is predicted. Cold and warm run it everywhere.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from residency.backbone import family_of
 from residency.dataset import Dataset
 from residency.model import nano
 from residency.model.expert import Expert
-from residency.model.huggingface import Backbone
+from residency.model.huggingface import Backbone, to_device
 from residency.objectives.vitask import VITask
 from residency.train.trainable import apply
 from residency.train.values import LoRA
@@ -65,11 +66,12 @@ class Row:
     naive: float
     cold: float
     warm: float
+    pruned: float
 
     @property
-    def ratios(self) -> tuple[float, float]:
-        """Naive over cold, naive over warm."""
-        return self.naive / self.cold, self.naive / self.warm
+    def ratios(self) -> tuple[float, ...]:
+        """Naive over cold, over warm, and over warm with the last block pruned."""
+        return tuple(self.naive / form for form in (self.cold, self.warm, self.pruned))
 
 
 def asked(number: int) -> str:
@@ -143,14 +145,11 @@ def reading(number: int, image: Picture, question: str, answer: str) -> Reading:
     return Reading(sample=sample, conversation=conversation)
 
 
-def hidden(backbone: Backbone, tokens: Tensor, attention: Tensor, positions: Tensor) -> Tensor:
-    """The decoder's states for embeddings that need a gradient, as slots and adapters make them."""
-    embeddings = torch.empty(
+def embedded(backbone: Backbone, tokens: Tensor) -> Tensor:
+    """Embeddings that need a gradient, as slots and adapters make them."""
+    return torch.empty(
         *tokens.shape, backbone.width, device="meta", dtype=torch.bfloat16, requires_grad=True
     )
-    return backbone.decode(
-        embeddings, {"attention_mask": attention.to("meta")}, positions.to("meta")
-    )[0]
 
 
 def see(backbone: Backbone, images: int) -> Tensor:
@@ -161,14 +160,17 @@ def see(backbone: Backbone, images: int) -> Tensor:
     return torch.stack(list(made)).float().sum()
 
 
-def as_trees(backbone: Backbone, batch: Batch, warm: bool) -> Tensor:
+def as_trees(backbone: Backbone, batch: Batch, *, warm: bool, pruned: bool) -> Tensor:
     """Images once (or not at all), trees through the decoder, logits at responses."""
-    tree = batch.tree
+    tree = to_device(batch, torch.device("meta")).tree
     assert tree is not None
-    states = hidden(backbone, tree.tokens, tree.mask, tree.positions).flatten(0, 1)
+    known, backbone.whole = backbone.whole, "" if pruned else "asked for"
+    given = backbone.family.inputs(backbone.model, tree, [])
+    states = backbone.climb(tree, embedded(backbone, tree.tokens), given).flatten(0, 1)
+    backbone.whole = known
     loss = torch.zeros((), device="meta")
     for at in tree.reads.values():
-        loss = loss + backbone.head(states[at.to("meta")]).float().sum()
+        loss = loss + backbone.head(states[at]).float().sum()
     return loss if warm else loss + see(backbone, len(batch.pixels["pixel_values"]))
 
 
@@ -179,7 +181,11 @@ def naively(backbone: Backbone, batch: Batch) -> Tensor:
         width = prompt.tokens.shape[1]
         causal = torch.ones(width, width, dtype=torch.bool).tril()[None, None]
         mask = causal.expand(len(prompt.tokens), 1, -1, -1)
-        states = hidden(backbone, prompt.tokens, mask, prompt.positions)
+        states, _ = backbone.decode(
+            embedded(backbone, prompt.tokens),
+            {"attention_mask": mask.to("meta")},
+            prompt.positions.to("meta"),
+        )
         loss = loss + backbone.head(states).float().sum() + see(backbone, len(prompt.images))
     return loss
 
@@ -204,15 +210,16 @@ def case(
 ) -> Row:
     """The three forms of one batch, per image."""
     rows, trees = (backbone.collate(readings, views, form) for form in ("rows", "trees"))  # type: ignore[arg-type]
-    naive, cold, warm = (
+    naive, cold, warm, pruned = (
         flops(update, backward) / per / 1e12
         for update in (
             lambda: naively(backbone, rows),
-            lambda: as_trees(backbone, trees, False),
-            lambda: as_trees(backbone, trees, True),
+            lambda: as_trees(backbone, trees, warm=False, pruned=False),
+            lambda: as_trees(backbone, trees, warm=True, pruned=False),
+            lambda: as_trees(backbone, trees, warm=True, pruned=True),
         )
     )
-    return Row(name, naive, cold, warm)
+    return Row(name, naive, cold, warm, pruned)
 
 
 def pairs(batch: int) -> list[Reading]:
@@ -263,11 +270,16 @@ def measure(batch: int) -> list[Row]:
 
 
 def table(rows: list[Row]) -> str:
-    """TFLOPs per image, and ratios."""
-    lines = [f"{'case':<36}{'naive':>8}{'cold':>8}{'warm':>8}{'naive/cold':>12}{'naive/warm':>12}"]
+    """TFLOPs per image, and how much more the naive form takes than each of the others."""
+    forms = ("cold", "warm", "pruned")
+    lines = [
+        f"{'case':<36}{'naive':>8}"
+        + "".join(f"{form:>8}" for form in forms)
+        + "".join(f"{'naive/' + form:>14}" for form in forms)
+    ]
     lines += [
-        f"{row.case:<36}{row.naive:>8.2f}{row.cold:>8.2f}{row.warm:>8.2f}"
-        f"{row.ratios[0]:>12.2f}{row.ratios[1]:>12.2f}"
+        f"{row.case:<36}{row.naive:>8.2f}{row.cold:>8.2f}{row.warm:>8.2f}{row.pruned:>8.2f}"
+        + "".join(f"{ratio:>14.2f}" for ratio in row.ratios)
         for row in rows
     ]
     return "\n".join(lines)

@@ -303,6 +303,30 @@ def test_a_resumed_sampler_goes_on_with_the_same_ids(stop: int) -> None:
     assert run(resumed, 3 - resumed.epoch) == whole[stop + 1 :]
 
 
+@pytest.mark.parametrize("stop", range(8))
+def test_pooled_batches_hold_rows_of_like_length_and_resume(stop: int) -> None:
+    """Two batches at a time share eight samples; every epoch still holds each sample once."""
+    settings: dict[str, Any] = {"pool": 2, "length": lambda i: i % 10}
+
+    def run(sampler: Sampler, epochs: int) -> list[tuple[list[int], dict[str, int]]]:
+        return [pair for _ in range(epochs) for pair in sampler.with_state()]
+
+    whole = run(Sampler(22, 4, seed=5, **settings), 2)
+    resumed = Sampler(22, 4, seed=5, **settings)
+    resumed.restore(whole[stop][1])
+    assert run(resumed, 2 - resumed.epoch) == whole[stop + 1 :]
+    batches = [indices for indices, _ in whole[:6]]
+    assert sorted(i for batch in batches for i in batch) == list(range(22))
+    assert [len(batch) for batch in batches] == [4, 4, 4, 4, 4, 2]
+    plain = list(Sampler(22, 4, seed=5))
+    assert {*batches[0], *batches[1]} == {*plain[0], *plain[1]} and batches != plain
+    spread = [max(i % 10 for i in b) - min(i % 10 for i in b) for b in batches]
+    chance = [max(i % 10 for i in b) - min(i % 10 for i in b) for b in plain]
+    assert sum(spread) < sum(chance)
+    with pytest.raises(UsageError, match="pool 2 -> 1"):
+        Sampler(22, 4, seed=5).restore(whole[0][1])
+
+
 def test_a_sampler_refuses_the_state_of_another_run() -> None:
     state = Sampler(10, 4, seed=5).state()
     with pytest.raises(UsageError, match="batch_size 4 -> 2, seed 5 -> 6"):

@@ -13,7 +13,9 @@ import models
 import ranks
 import residency.step
 from residency.errors import DataError, UsageError
+from residency.evaluate.steps import Evaluate
 from residency.model import store
+from residency.model.encoder import CachedEncoder
 from residency.model.huggingface import Limits
 from residency.objectives.likelihood import Likelihood
 from residency.objectives.vitask import VITask
@@ -108,6 +110,21 @@ def test_the_two_stages_of_vitask_continue_one_adapter_and_freeze_the_connector(
     assert "exemplar_connector" in facts["audit"]["unchanged"]
     assert set(facts["last_terms"]) == {"vanilla", "exemplar", "align", "contrast"}
     assert json.loads((tmp_path / "run.json").read_text())["model"] == "two/model"
+
+
+def test_a_stage_keeps_image_features_in_the_folder_of_the_run(tmp_path, monkeypatch, capsys):
+    """Two updates over four images each; a later stage and an evaluation encode nothing again."""
+    monkeypatch.setenv("RESIDENCY_CACHE_GIB", "1")
+    monkeypatch.delenv("RESIDENCY_CACHE", raising=False)
+    monkeypatch.setattr(CachedEncoder, "_measure", lambda self, _: setattr(self, "on", True))
+    asked = Evaluate(
+        name="test", of="two", data=("noise",), method="m", split="train", mode="generate"
+    )
+    whole = stage(schedule=Schedule(updates=2, batch_size=6, microbatch_size=6))
+    execute(recipe(tmp_path, whole, stage("two", after="tune"), replace(asked, max_tokens=2)))
+    said = [line for line in capsys.readouterr().out.splitlines() if "came from the cache" in line]
+    assert ["100%" in line for line in said] == [False, True, True]
+    assert len(list((tmp_path / "features").rglob("*.safetensors"))) == 6
 
 
 def test_a_stage_can_start_from_another_run(tmp_path):

@@ -103,6 +103,38 @@ def test_accumulation_does_not_change_the_update(tmp_path, monkeypatch):
                 torch.testing.assert_close(whole[name], split[name], rtol=1e-4, atol=5e-6)
 
 
+def test_a_budget_of_tokens_cuts_microbatches_and_changes_no_update(tmp_path):
+    """Long and short responses: fewer samples where rows are long, gradients as without."""
+    seen, journals = {}, {}
+    for budget in (None, 150):
+        one = ranks.run(
+            tmp_path / str(budget),
+            n=8,
+            answers=("red", ranks.LONG),
+            train=ranks.QUIET_LM,
+            schedule={"updates": 2, "microbatch_tokens": budget},
+        )
+        seen[budget] = ranks.gradients(one)[1]
+        journals[budget] = read_journal(tmp_path / str(budget) / "journal.jsonl")[0]
+    assert [row["microbatches"] for row in journals[None]] == [1, 1]
+    assert all(row["microbatches"] > 1 for row in journals[150])
+    for whole, split in zip(seen[None], seen[150], strict=True):
+        close([whole], [split])
+    feed = Feed(
+        backbone=one.backbone,
+        mixture=one.mixture,
+        sampler=Sampler(8, 8, 3),
+        views=Likelihood().views,
+        size=8,
+        budget=150,
+        seed=3,
+    )
+    work = next(iter(feed))
+    sizes = [(batch.width, len(batch.targets.sample.unique())) for batch in work.batches]
+    assert sum(count for _, count in sizes) == 8
+    assert all(width <= 150 or count == 1 for width, count in sizes)
+
+
 def test_the_loss_is_the_mean_over_tokens_and_samples_have_weights(tmp_path):
     one = ranks.run(tmp_path, schedule={"updates": 1})
     readings = one.mixture.readings
@@ -146,6 +178,24 @@ def test_negatives_come_from_the_microbatch_where_it_has_one(tmp_path):
         images = sum(len(batch.expert_pixels) for batch in work.batches)
         seen = sum(int(batch.pixels["image_grid_thw"].shape[0]) for batch in work.batches)
         assert images == 6 and seen == (6 if size == 6 else 12)
+
+
+def test_microbatches_are_composed_so_that_negatives_lie_inside(tmp_path):
+    """Whatever their size and the number of processes; a share without another response is told."""
+    one = ranks.run(tmp_path, n=12, answers=("red", "blue", "green"), objective=ranks.STAGE_2)
+    wanted = {"backbone": ranks.with_expert(), "mixture": one.mixture, "views": ranks.STAGE_2.views}
+    for size, world in ((6, 1), (4, 1), (3, 1), (2, 1), (3, 2), (2, 3)):
+        ids = []
+        for rank in range(world):
+            feed = Feed(
+                **wanted, sampler=Sampler(12, 12, 3), size=size, seed=3, rank=rank, world=world
+            )
+            work = next(iter(feed))
+            assert work.outside == 0, (size, world)
+            ids += [len(batch.targets.tokens) for batch in work.batches]
+        assert len(ids) == 12 // size
+    lonely = one.mixture.negatives.spread([0, 3, 6, 1])  # three times red, once blue
+    assert sorted(lonely) == [0, 1, 2, 3] and lonely.index(3) in (1, 2)
 
 
 def test_equal_seeds_are_equal_runs_and_others_are_not(tmp_path):

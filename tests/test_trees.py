@@ -176,6 +176,41 @@ def test_labels_that_begin_alike_share_what_they_begin_with(fitted: Backbone) ->
     assert read_tokens(fitted, said, (PLAIN,)) == prompt + len(trie)
 
 
+def test_short_trees_share_a_row_and_do_not_see_each_other(fitted: Backbone) -> None:
+    """A long conversation beside three short ones: two rows instead of four, the same logits."""
+    long = models.reading("long", A, question="What is it, " * 40)
+    short = [models.reading(f"{k}", models.picture(k + 3), answer="red") for k in range(3)]
+    readings = [short[0], long, *short[1:]]
+    rows, trees = (
+        in_float64(fitted.collate(readings, [PLAIN], form)) for form in ("rows", "trees")
+    )
+    alone = fitted.collate([long], [PLAIN], "trees").tree
+    tree = trees.tree
+    assert tree is not None and alone is not None
+    assert len(tree.tokens) == 2 and tree.tokens.shape[1] == alone.tokens.shape[1]
+    assert tree.images == (1, 0, 2, 3)  # left to right, row by row
+    with torch.no_grad():
+        wanted, found = fitted.read(rows)[PLAIN], fitted.read(trees)[PLAIN]
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-9)
+
+
+def test_what_a_token_may_look_at_is_its_path(fitted: Backbone) -> None:
+    """Against paths written out token by token, for branches that grow from branches."""
+    said = ["red circle", "red square", "red", "blue", "red circle or square"]
+    company = [models.reading(f"{k}", A, answer=answer) for k, answer in enumerate(said)]
+    batch = fitted.collate(company, [PLAIN], "trees")
+    rows = fitted.collate(company, [PLAIN]).prompts[PLAIN]
+    tree = batch.tree
+    assert tree is not None and len(tree.tokens) == 1
+    places = tree.looks[0][tree.reads[PLAIN]].split(rows.predicts.sum(1).tolist())
+    for row, (at, mine) in enumerate(zip(places, rows.predicts, strict=True)):
+        last = int(mine.nonzero()[-1])
+        seen = tree.mask[0, 0, at[-1]].nonzero()[:, 0]
+        order = tree.enter[0, seen].argsort()
+        assert torch.equal(tree.tokens[0, seen[order]], rows.tokens[row, : last + 1])
+        assert torch.equal(seen[order][mine[: last + 1].nonzero()[:, 0]], at)
+
+
 def test_an_empty_batch_of_trees_reads_nothing(fitted: Backbone) -> None:
     fitted.limits = replace(fitted.limits, max_tokens=3, too_long="drop")
     batch = fitted.collate(company(), [PLAIN, NEGATIVE], "trees")

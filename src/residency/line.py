@@ -58,6 +58,7 @@ class Tuning:
     wording: Wording = PAPER
     exemplar: Exemplar = "cls"
     microbatch_size: int | None = None  # None: the largest divisor of the batch up to MICROBATCH
+    microbatch_tokens: int | None = None  # None: as many as the samples have
     limits: Limits = Limits()  # noqa: RUF009 - frozen
     mix: str = "all"  # see `residency.data.mix`
     augment: tuple[str, ...] = ()  # see `residency.data.augment`
@@ -102,7 +103,10 @@ class Tuning:
         if size is None:
             size = max(n for n in range(1, MICROBATCH + 1) if self.batch_size % n == 0)
         return Schedule(
-            epochs=self.epochs * stages, batch_size=self.batch_size, microbatch_size=size
+            epochs=self.epochs * stages,
+            batch_size=self.batch_size,
+            microbatch_size=size,
+            microbatch_tokens=self.microbatch_tokens,
         )
 
     def stage(

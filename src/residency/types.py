@@ -197,19 +197,33 @@ class Prompt:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tree:
-    """All views of a batch with every shared beginning written once: right-padded rows, a tree each.
+    """All views of a batch with every shared beginning written once: right-padded rows of trees.
 
-    `mask` is True where a token may look: at itself and along its path to the root. `reads` are
-    the flat places in `[b, t]` whose hidden states predict each response token under each view.
-    `images` and `exemplars` are those of `Prompt`.
+    `enter` numbers the tokens of a row depth first, and the tokens below a token have the numbers
+    from its own to before its `leave`: what a token may look at is what it lies below. `looks` are
+    the places of each row whose states predict something (padded with 0), `reads` the flat places
+    in `[b, q]` of what predicts each response token under each view. `images` and `exemplars` are
+    those of `Prompt`.
     """
 
     tokens: Int[Tensor, "b t"]
-    mask: Bool[Tensor, "b 1 t t"]
+    enter: Int[Tensor, "b t"]
+    leave: Int[Tensor, "b t"]
     positions: Int[Tensor, "p b t"]
+    looks: Int[Tensor, "b q"]
     reads: Mapping[View, Int[Tensor, " r"]]
     images: tuple[int, ...]
     exemplars: tuple[int, ...]
+
+    @property
+    def mask(self) -> Bool[Tensor, "b 1 t t"]:
+        """True where a token may look: at itself and along its path to the root."""
+        return self.sight(self.enter)
+
+    def sight(self, enter: Int[Tensor, "b q"]) -> Bool[Tensor, "b 1 q t"]:
+        """What the tokens numbered `enter` may look at."""
+        number = enter[:, None, :, None]
+        return (self.enter[:, None, None] <= number) & (number < self.leave[:, None, None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +256,13 @@ class Batch:
     tree: Tree | None = None
     dropped: tuple[str, ...] = ()
     shrunk: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Tokens that pass the language model, padding included."""
+        if self.tree is not None:
+            return self.tree.tokens.numel()
+        return sum(prompt.tokens.numel() for prompt in self.prompts.values())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -117,6 +117,21 @@ class Negatives:
             fits[uniform(len(fits), seed, epoch, index)] if fits else self.draw(index, seed, epoch)
         )
 
+    def spread(self, indices: Sequence[int]) -> list[int]:
+        """Places in `indices`, groups together and the responses of a group evenly mixed.
+
+        Cut into runs, nearly all find negatives among their neighbours: a run lacks one only where
+        a response is rarer than runs are, or a group ends.
+        """
+        given = np.asarray(indices, dtype=np.int64)
+        response = self._response[given]
+        alike = np.argsort(response, kind="stable")
+        ordered = response[alike]
+        first, last = (np.searchsorted(ordered, ordered, side) for side in ("left", "right"))
+        share = np.empty(len(given))
+        share[alike] = (np.arange(len(given)) - first + 0.5) / (last - first)
+        return [int(k) for k in np.lexsort((response, share, self._group[given]))]
+
     def _lacking(self, index: int, others: int) -> DataError:
         more = f" (nor have {others} more)" if others else ""
         return DataError(f"Sample {self._name(index)!r} has no negative{more}: {self._remedy}")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
+from residency.data.negatives import uniform
 from residency.errors import UsageError
 
 
@@ -57,11 +58,19 @@ class Sampler:
     """Batches of indices, epoch after epoch, that can be stopped and taken up again.
 
     Iterating yields what remains of the current epoch, its last partial batch included, and leaves
-    the sampler at the start of the next one.
+    the sampler at the start of the next one. With `length`, every `pool` batches in a row are made
+    of the same samples, sorted by it: rows of like length meet, and batches come in random order.
     """
 
     def __init__(
-        self, n: int, batch_size: int, seed: int, draw: Callable[[int], np.ndarray] | None = None
+        self,
+        n: int,
+        batch_size: int,
+        seed: int,
+        draw: Callable[[int], np.ndarray] | None = None,
+        *,
+        pool: int = 1,
+        length: Callable[[int], float] | None = None,
     ) -> None:
         """`draw` gives the `n` samples of an epoch in their order; by default `order` does.
 
@@ -70,6 +79,7 @@ class Sampler:
         if n < 1 or batch_size < 1:
             raise UsageError(f"Cannot batch {n} samples by {batch_size}: both must be positive.")
         self.n, self.batch_size, self.seed, self._draw = n, batch_size, seed, draw
+        self.pool, self._length = pool, length
         self.epoch = self.position = 0
 
     def __len__(self) -> int:
@@ -88,8 +98,13 @@ class Sampler:
             permutation = order(self.n, seed=self.seed, epoch=self.epoch)
         else:
             permutation = self._draw(self.epoch)
+        span = self.pool * self.batch_size
+        pooled, begun = [np.zeros(0, dtype=np.int64)], -1
         while True:
-            indices = permutation[self.position : self.position + self.batch_size].tolist()
+            start = self.position // span * span
+            if start != begun:
+                pooled, begun = self._pooled(permutation[start : start + span], start), start
+            indices = pooled[(self.position - start) // self.batch_size].tolist()
             self.position += len(indices)
             ended = self.position >= self.n
             if ended:
@@ -98,12 +113,23 @@ class Sampler:
             if ended:
                 return
 
+    def _pooled(self, members: Int[np.ndarray, " n"], start: int) -> list[np.ndarray]:
+        """The batches of the pool that starts there; a partial one stays last."""
+        if self._length is not None and self.pool > 1:
+            lengths = [self._length(int(i)) for i in members]
+            members = members[np.argsort(lengths, kind="stable")]
+        batches = np.split(members, range(self.batch_size, len(members), self.batch_size))
+        whole = len(members) // self.batch_size if self.pool > 1 else 0
+        key = uniform(2**63, self.seed, self.epoch, start)
+        return [batches[k] for k in order(whole, seed=key, epoch=0)] + batches[whole:]
+
     def state(self) -> dict[str, int]:
         """Where the sampler stands, with what must be equal to go on from there."""
         return {
             "n": self.n,
             "batch_size": self.batch_size,
             "seed": self.seed,
+            "pool": self.pool,
             "epoch": self.epoch,
             "position": self.position,
         }
@@ -115,7 +141,7 @@ class Sampler:
             UsageError: the state belongs to other data, another batch size or another seed.
         """
         own = self.state()
-        fixed = ("n", "batch_size", "seed")
+        fixed = ("n", "batch_size", "seed", "pool")
         differing = [
             f"{key} {state.get(key)} -> {own[key]}" for key in fixed if state.get(key) != own[key]
         ]

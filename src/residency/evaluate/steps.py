@@ -27,6 +27,7 @@ from residency.evaluate.results import Row, write_summary
 from residency.evaluate.store import encode, write_whole
 from residency.model import store
 from residency.model.answerer import Speaker
+from residency.model.encoder import caching, space
 from residency.model.expert import Expert
 from residency.model.huggingface import Backbone, Exemplar, Limits, to_device
 from residency.provenance import versions
@@ -116,7 +117,10 @@ class Evaluate:
             plugged = workspace.expert(self.expert)
             backbone.attach(Expert.load(plugged), exemplar=self.exemplar, seed=workspace.seed)
             model += f"+{self.expert}:{store.identity(str(plugged))}"
-        yield Speaker(backbone), model, partial(label_tokens, backbone)
+        with caching(backbone, space(workspace.out)) as encoder:
+            yield Speaker(backbone), model, partial(label_tokens, backbone)
+        for line in encoder.told() if encoder is not None else []:
+            print(f"  {line}", flush=True)
 
     def _asked(
         self, workspace: Workspace, answerer: Answerer, model: str, tokens: Tokens
@@ -370,9 +374,10 @@ class Rank:
             backbone = store.load(workspace.model(step)).eval()
             backbone.limits = self.limits
             mixture = self._mixture(workspace, backbone)
-            positive, negative, pairs = token_probabilities(
-                backbone, mixture, seed=workspace.seed, batch_size=self.batch_size
-            )
+            with caching(backbone, space(workspace.out)):
+                positive, negative, pairs = token_probabilities(
+                    backbone, mixture, seed=workspace.seed, batch_size=self.batch_size
+                )
             found.append(ranking(label, positive, negative))
             values[label] = {"positive": positive.tolist(), "negative": negative.tolist()}
         write_whole(folder / "pairs.json", json.dumps({"pairs": pairs, "values": values}) + "\n")

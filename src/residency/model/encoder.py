@@ -109,6 +109,11 @@ class CachedEncoder:
         cache = self._cache
         return Counts(self._hits, self._misses, cache.damaged, cache.evicted, cache.left_out)
 
+    def told(self) -> list[str]:
+        """What there is to say when it is done: how it decided, and what was found."""
+        said, self.news = self.news, []
+        return [*said, f"features: {self.counts.describe()}"] if self.on else said
+
     def look(self, pixels: Mapping[str, Tensor]) -> Lookup | None:
         """What is known of these images; may be called ahead, in another thread."""
         if not pixels or self.on is False:

@@ -15,6 +15,7 @@ from residency.model.collate import Collator, Form
 from residency.model.collate import Limits as Limits
 from residency.model.encoder import CachedEncoder
 from residency.model.expert import Expert
+from residency.model.pruning import obstacle, prepare, select
 from residency.model.rows import Composer, Slots
 from residency.model.slots import ExemplarConnector, ProxyInstruction, fill
 from residency.types import Batch, Prompt, Reading, Targets, Tree, View
@@ -48,6 +49,9 @@ class Backbone(nn.Module):
         self.proxy_instruction: ProxyInstruction | None = None
         self.limits = Limits()
         self.encoder: CachedEncoder | None = None  # what `caching` puts before the connector
+        self.whole = obstacle(family.language_model(model))  # why the last block runs everywhere
+        if not self.whole:
+            prepare(family.language_model(model))
         self.peft: list[Any] = []  # the PEFT wrapper around `model`, kept out of the module tree
 
     @property
@@ -146,6 +150,17 @@ class Backbone(nn.Module):
         """Why views must be read as rows of their own instead of trees; empty where they need not."""
         return self.family.separate(self.model.config)
 
+    def describe_reading(self) -> list[str]:
+        """Which engine reads the views, and why not a faster one, a line each."""
+        if self.separate:
+            return [f"views are read as rows of their own: {self.separate}"]
+        last = (
+            f"the last block runs at every token: {self.whole}"
+            if self.whole
+            else "the last block runs where a response token is predicted"
+        )
+        return ["views are read as trees: what they share passes the language model once", last]
+
     def _slots(self, view: View) -> Slots:
         exemplar = proxy = 0
         if view.exemplar:
@@ -187,9 +202,8 @@ class Backbone(nn.Module):
         images = self.see(batch)
         exemplars = self.exemplify(batch)
         if (tree := batch.tree) is not None:
-            embeddings = self.embed(tree, images, exemplars)
             given = self.family.inputs(self.model, tree, images)
-            hidden = self.decode(embeddings, given, tree.positions)[0].flatten(0, 1)
+            hidden = self.climb(tree, self.embed(tree, images, exemplars), given).flatten(0, 1)
             return {view: hidden[at] for view, at in tree.reads.items()}
         states = {}
         for view, prompt in batch.prompts.items():
@@ -240,13 +254,21 @@ class Backbone(nn.Module):
             embeddings = embeddings.masked_scatter(here[..., None], vectors.repeat(runs, 1))
         return embeddings
 
+    def climb(
+        self, tree: Tree, embeddings: Float[Tensor, "b t d"], given: Mapping[str, Any]
+    ) -> Float[Tensor, "b q d"]:
+        """Hidden states of trees at the places that are read; elsewhere the last block is left out."""
+        if self.whole:
+            return select(self.decode(embeddings, given, tree.positions)[0], tree.looks)
+        return self.decode(embeddings, {**given, "few": tree.looks}, tree.positions)[0]
+
     def decode(
         self,
         embeddings: Float[Tensor, "b t d"],
         given: Mapping[str, Any],
         positions: Int[Tensor, "p b t"],
         cache: Any = None,
-    ) -> tuple[Float[Tensor, "b t d"], Any]:
+    ) -> tuple[Float[Tensor, "b q d"], Any]:
         """Hidden states of the language model, and the cache when one was given.
 
         `given` is what the family's `inputs` or `onward` made.
@@ -293,8 +315,10 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
         tree=tree
         and Tree(
             tokens=tree.tokens.to(**move),
-            mask=tree.mask.to(**move),
+            enter=tree.enter.to(**move),
+            leave=tree.leave.to(**move),
             positions=tree.positions.to(**move),
+            looks=tree.looks.to(**move),
             reads={view: at.to(**move) for view, at in tree.reads.items()},
             images=tree.images,
             exemplars=tree.exemplars,

@@ -9,6 +9,7 @@ model changes, so logits and gradients are those of separate rows.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -55,7 +56,8 @@ class _Growing:
     positions: list[Tensor] = field(default_factory=list)
     images: list[int] = field(default_factory=list)
     exemplars: list[int] = field(default_factory=list)
-    branches: list[tuple[int, int, np.ndarray]] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)  # of the branches, as they came
+    parents: list[int] = field(default_factory=list)  # the token that each grows from, -1 for none
     grown: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
     size: int = 0
 
@@ -75,12 +77,38 @@ class _Growing:
         if new:
             self.tokens.append(path.tokens[shared:length])
             self.positions.append(path.positions[:, shared:length])
-            self.branches.append((self.size, self.size + new, along))
+            self.starts.append(self.size)
+            self.parents.append(int(along[-1]) if shared else -1)
             self.images += [number for at, number in path.images if at >= shared]
             self.exemplars += [number for at, number in path.exemplars if at >= shared]
             self.size += new
         self.grown.append((symbols, nodes))
         return nodes
+
+    def numbered(self) -> tuple[Int[np.ndarray, " t"], Int[np.ndarray, " t"]]:
+        """`enter` and `leave` of each token.
+
+        Below a token come first the branches that grow from it, then what follows in its own: so
+        all tokens of a branch end together.
+        """
+        bounds = [*self.starts, self.size]
+        of = [int(np.searchsorted(self.starts, p, side="right")) - 1 for p in self.parents]
+        below = np.diff(bounds)  # tokens of a branch and of all that grow from it
+        for branch in range(len(of) - 1, -1, -1):
+            if of[branch] >= 0:
+                below[of[branch]] += below[branch]
+        enter, leave = np.zeros((2, self.size), dtype=np.int64)
+        hung, free = np.zeros((2, self.size + 1), dtype=np.int64)  # the last stands for no parent
+        np.add.at(hung, self.parents, below)  # tokens that grow from each, its own branch left out
+        for branch, (start, end) in enumerate(pairwise(bounds)):
+            parent = self.parents[branch]
+            first = free[parent]  # the next number below it
+            free[parent] += below[branch]
+            before = np.cumsum(hung[start:end]) - hung[start:end]
+            enter[start:end] = first + np.arange(end - start) + before
+            leave[start:end] = first + below[branch]
+            free[start:end] = enter[start:end] + 1
+        return enter, leave
 
 
 def grow(rows: Sequence[Mapping[View, Path]], views: Sequence[View]) -> Tree:
@@ -91,35 +119,81 @@ def grow(rows: Sequence[Mapping[View, Path]], views: Sequence[View]) -> Tree:
         views: what to read, in this order.
     """
     growing: dict[bytes, _Growing] = {}
-    places: dict[View, list[tuple[_Growing, np.ndarray]]] = {view: [] for view in views}
+    read: dict[View, list[tuple[_Growing, np.ndarray]]] = {view: [] for view in views}
     for view in views:  # plain rows first: they are the trunks
         for sample in rows:
             path = sample[view]
             tree = growing.setdefault(path.trunk, _Growing())
-            places[view].append((tree, tree.add(path)[path.learned - 1]))
-    trees = list(growing.values())
-    width = max((tree.size for tree in trees), default=0)
-    offset = {id(tree): number * width for number, tree in enumerate(trees)}
-    reads = {
-        view: np.concatenate([np.zeros(0, np.int64), *(offset[id(t)] + at for t, at in of)])
-        for view, of in places.items()
-    }
-    tokens = torch.zeros(len(trees), width, dtype=torch.long)
-    mask = torch.zeros(len(trees), 1, width, width, dtype=torch.bool)
-    axes = len(trees[0].positions[0]) if trees else 1
-    positions = torch.zeros(axes, len(trees), width, dtype=torch.long)
-    for number, tree in enumerate(trees):
-        tokens[number, : tree.size] = torch.from_numpy(np.concatenate(tree.tokens))
-        positions[:, number, : tree.size] = torch.cat(tree.positions, dim=1)
-        for start, end, before in tree.branches:
-            mask[number, 0, start:end, torch.from_numpy(before)] = True
-            mask[number, 0, start:end, start:end] = torch.ones(end - start, end - start).tril() > 0
-    mask |= torch.eye(width, dtype=torch.bool)  # padding sees itself: no empty softmax
+            read[view].append((tree, tree.add(path)[path.learned - 1]))
+    packed = _packed(list(growing.values()))
+    width = max((tree.size for row in packed for tree in row), default=0)
+    axes = len(next(iter(growing.values())).positions[0]) if growing else 1
+    tokens = torch.zeros(len(packed), width, dtype=torch.long)
+    positions = torch.zeros(axes, len(packed), width, dtype=torch.long)
+    enter = torch.arange(width).repeat(len(packed), 1)  # padding stands alone: no empty softmax
+    leave = enter + 1
+    place: dict[int, int] = {}
+    for number, row in enumerate(packed):
+        start = 0
+        for tree in row:
+            place[id(tree)] = number * width + start
+            here = slice(start, start + tree.size)
+            tokens[number, here] = torch.from_numpy(np.concatenate(tree.tokens))
+            positions[:, number, here] = torch.cat(tree.positions, dim=1)
+            for into, numbers in zip((enter, leave), tree.numbered(), strict=True):
+                into[number, here] = torch.from_numpy(numbers + start)
+            start += tree.size
+    looks, reads = _narrowed(
+        {view: [place[id(tree)] + at for tree, at in of] for view, of in read.items()},
+        (len(packed), width),
+    )
+    trees = [tree for row in packed for tree in row]
     return Tree(
         tokens=tokens,
-        mask=mask,
+        enter=enter,
+        leave=leave,
         positions=positions,
-        reads={view: torch.from_numpy(at) for view, at in reads.items()},
+        looks=looks,
+        reads=reads,
         images=tuple(number for tree in trees for number in tree.images),
         exemplars=tuple(number for tree in trees for number in tree.exemplars),
     )
+
+
+def _packed(trees: Sequence[_Growing]) -> list[list[_Growing]]:
+    """Rows of trees, none longer than the longest tree: first fit, longest first.
+
+    A row costs what the longest costs, so short trees beside one another cost nothing.
+    """
+    width = max((tree.size for tree in trees), default=0)
+    rows: list[list[_Growing]] = []
+    left: list[int] = []
+    for tree in sorted(trees, key=lambda tree: -tree.size):
+        fits = next((k for k, room in enumerate(left) if room >= tree.size), None)
+        if fits is None:
+            fits = len(rows)
+            rows.append([])
+            left.append(width)
+        rows[fits].append(tree)
+        left[fits] -= tree.size
+    return rows
+
+
+def _narrowed(
+    places: Mapping[View, Sequence[np.ndarray]], shape: tuple[int, int]
+) -> tuple[Int[Tensor, "b q"], dict[View, Int[Tensor, " r"]]]:
+    """From flat places in `[b, t]` to those that are read in each row, and places among them."""
+    none = np.zeros(0, dtype=np.int64)
+    flat = {view: np.concatenate([none, *of]) for view, of in places.items()}
+    every = np.unique(np.concatenate([none, *flat.values()]))
+    count, width = shape
+    row = every // max(1, width)
+    each = np.bincount(row, minlength=count)
+    among = np.arange(len(every)) - (np.cumsum(each) - each)[row]
+    longest = int(each.max(initial=0))
+    looks = torch.zeros(count, longest, dtype=torch.long)
+    looks[torch.from_numpy(row), torch.from_numpy(among)] = torch.from_numpy(every % max(1, width))
+    index = row * longest + among
+    return looks, {
+        view: torch.from_numpy(index[np.searchsorted(every, of)]) for view, of in flat.items()
+    }

@@ -21,6 +21,7 @@ def recipe(
     epochs: float = 1.0,
     batch_size: int = 16,
     microbatch_size: int | None = None,
+    microbatch_tokens: int | None = None,
     max_tokens: int = 4096,
     too_long: Literal["fail", "drop", "shrink"] = "fail",
     lr: float | None = None,

@@ -25,6 +25,7 @@ def recipe(
     epochs: float = 1.0,
     batch_size: int = 16,
     microbatch_size: int | None = None,
+    microbatch_tokens: int | None = None,
     max_tokens: int = 4096,
     too_long: Literal["fail", "drop", "shrink"] = "fail",
     lr: float | None = None,
@@ -39,7 +40,8 @@ def recipe(
     the expert (paper: 30, A.2). The paper gives no learning rate, LoRA rank, alpha or beta: rank and
     4e-5 come from InternVL2's own LoRA script, the weights of 1 and nano's 2e-3 are ours.
     A sample of more than `max_tokens` fails, is dropped (in training, and counted) or has its images
-    shrunk, as `too_long` says; `microbatch_size` bounds memory; negatives come from the same
+    shrunk, as `too_long` says; `microbatch_size` (samples) and
+    `microbatch_tokens` (padding included) bound memory; negatives come from the same
     microbatch where it has one.
     `align` is alpha (eq. 3), `contrast` beta (eq. 5), `template` the instruction's wording.
     """

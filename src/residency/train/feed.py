@@ -1,7 +1,8 @@
 """What each process reads for each update: its share of the global batch, as microbatches."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 from residency.data.mixture import Mixture
@@ -49,6 +50,7 @@ class Feed:
     """Endless updates over a mixture. The order of samples does not depend on `world`.
 
     All questions about an image go into one microbatch: `size` counts samples, not questions.
+    `budget` bounds the tokens of a microbatch that pass the language model, padding included.
     """
 
     backbone: Backbone
@@ -57,6 +59,7 @@ class Feed:
     views: tuple[View, ...]
     size: int  # of a microbatch
     seed: int
+    budget: int | None = None
     rank: int = 0
     world: int = 1
     encoder: CachedEncoder | None = None
@@ -68,17 +71,12 @@ class Feed:
                 yield self._work(indices, position, epoch)
 
     def _work(self, indices: Sequence[int], position: dict[str, int], epoch: int) -> Work:
-        first = (position["position"] or position["n"]) - len(indices)  # of the batch in its epoch
-        own = [
-            (i, self.mixture.readings(i, (self.seed, epoch, first + place)))
-            for place, i in list(enumerate(indices))[self.rank :: self.world]
-        ]
-        own.sort(key=lambda entry: self._likeness(entry[1]))
+        own = self._own(indices, position, epoch)
         made, outside = [], 0
         for k in range(0, len(own), self.size):
-            readings, strays = self._facing(own[k : k + self.size], epoch)
-            made.append(self.backbone.collate(readings, self.views, self.backbone.form))
-            outside += strays
+            for batch, strays in self._fitting(own[k : k + self.size], epoch):
+                made.append(batch)
+                outside += strays
         batches = [batch for batch in made if len(batch.targets.tokens)]
         looked: list[Lookup | None] = [None] * len(batches)
         if self.encoder is not None:
@@ -96,6 +94,21 @@ class Feed:
             position=position,
             looked=looked,
         )
+
+    def _fitting(
+        self, some: Sequence[tuple[int, list[Reading]]], epoch: int
+    ) -> list[tuple[Batch, int]]:
+        """These samples as one microbatch, or as several where one would exceed the budget.
+
+        What counts is the batch as written, after sharing and packing, so it is written to know.
+        """
+        readings, strays = self._facing(some, epoch)
+        batch = self.backbone.collate(readings, self.views, self.backbone.form)
+        pieces = min(len(some), -(-batch.width // self.budget)) if self.budget else 1
+        if pieces <= 1:
+            return [(batch, strays)]
+        bounds = pairwise(len(some) * n // pieces for n in range(pieces + 1))
+        return [part for start, end in bounds for part in self._fitting(some[start:end], epoch)]
 
     def _facing(
         self, some: Sequence[tuple[int, list[Reading]]], epoch: int
@@ -128,10 +141,25 @@ class Feed:
             ]
         return readings, outside
 
-    def _likeness(self, readings: Sequence[Reading]) -> tuple[str, int]:
-        """Rows of like length share a microbatch; where there are negatives, those of one data set."""
+    def _own(
+        self, indices: Sequence[int], position: Mapping[str, int], epoch: int
+    ) -> list[tuple[int, list[Reading]]]:
+        """This process's share of a global batch, in the order in which microbatches are cut.
+
+        Rows of like length share a microbatch. Where there are negatives, samples with the same
+        instruction and other responses do, over all processes.
+        """
+        first = (position["position"] or position["n"]) - len(indices)  # of the batch in its epoch
         contrasts = any(view.image == "negative" for view in self.views)
-        return readings[0].sample.dataset if contrasts else "", sum(map(_letters, readings))
+        if contrasts:
+            mixed = self.mixture.negatives.spread(indices)
+            start, end = (len(mixed) * n // self.world for n in (self.rank, self.rank + 1))
+        mine = mixed[start:end] if contrasts else range(self.rank, len(indices), self.world)
+        own = [
+            (indices[k], self.mixture.readings(indices[k], (self.seed, epoch, first + k)))
+            for k in mine
+        ]
+        return own if contrasts else sorted(own, key=lambda entry: letters(entry[1]))
 
     def _borrowed(self, indices: Sequence[int], epoch: int) -> Batch | None:
         """The first sample of the global batch that the length policy keeps."""
@@ -144,6 +172,7 @@ class Feed:
         return None
 
 
-def _letters(reading: Reading) -> int:
-    """A cheap stand-in for the length of a row."""
-    return sum(len(part) for t in reading.conversation for part in t.parts if isinstance(part, str))
+def letters(readings: Sequence[Reading]) -> int:
+    """A cheap stand-in for the length of rows."""
+    turns = [turn for reading in readings for turn in reading.conversation]
+    return sum(len(part) for turn in turns for part in turn.parts if isinstance(part, str))

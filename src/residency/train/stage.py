@@ -14,6 +14,7 @@ from residency.data.mixture import Mixture, Turns
 from residency.data.retelling import Retelling
 from residency.errors import UsageError
 from residency.model import store
+from residency.model.encoder import space
 from residency.model.expert import Expert
 from residency.model.huggingface import Backbone, Exemplar, Limits
 from residency.objective import Objective
@@ -82,9 +83,7 @@ class Stage:
             ),
             *lines(rows),
             f"{self.objective!r} reads {', '.join(view.name for view in views)}",
-            f"views are read as rows of their own: {backbone.separate}"
-            if backbone.separate
-            else "views are read as trees: what they share passes the language model once",
+            *backbone.describe_reading(),
             f"{total} updates of {self.schedule.batch_size} samples; {cost.describe()}",
         ]
 
@@ -130,6 +129,7 @@ class Stage:
             changed=_changed(workspace.model(self.after)),
             identity=self._identity(workspace),
             precision=precision,
+            features=space(workspace.out),
         )
         outcome = run()
         if PartialState().is_main_process:

@@ -19,15 +19,17 @@ from residency.data.mixture import Mixture
 from residency.data.negatives import uniform
 from residency.data.sampler import Sampler
 from residency.data.stream import Prefetch, prefetch
-from residency.errors import ResidencyError
+from residency.errors import ResidencyError, UsageError
 from residency.model import store
 from residency.model.encoder import CachedEncoder, Counts, Space, caching
 from residency.model.feature_keys import obstacle
 from residency.model.huggingface import Backbone, to_device
 from residency.objective import Objective
 from residency.train import checkpoint
-from residency.train.feed import Feed, Work
+from residency.train.estimate import estimate
+from residency.train.feed import Feed, Work, letters
 from residency.train.journal import Journal, Progress
+from residency.train.memory import Thrift
 from residency.train.signals import Interrupted, Signals
 from residency.train.slow import slow_weights
 from residency.train.trainable import Audit, PartRow, apply, lines, table
@@ -81,6 +83,7 @@ class Run:
         self._resume()
         if self._update < self._total:
             self._loop()
+        self._thrift.end()
         self.changed |= self._full()
         self.backbone.requires_grad_(False).eval()
         return Outcome(
@@ -102,9 +105,15 @@ class Run:
         )
         self._accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[wrapping])
         self.backbone.to(self._accelerator.device)
+        shown = {view.image for view in self.objective.views}
         for kind, pool in (("negative", "negatives"), ("shuffled", "strangers")):
-            if any(view.image == kind for view in self.objective.views):
+            if kind in shown:
                 getattr(self.mixture, pool).check()
+        if "negative" in shown and self.schedule.grouped > 1:
+            raise UsageError(
+                f"grouped={self.schedule.grouped} brings responses of one length together, and "
+                "contrastive tuning needs others beside each. Use grouped=1, or contrast=0."
+            )
         groups = apply(self.backbone, self.train)
         self._parts = table(self.backbone, self.train)
         self._peaks = [group["lr"] for group in groups]
@@ -115,12 +124,16 @@ class Run:
             self.schedule.batch_size,
             self.seed,
             functools.partial(self.mixture.order, self.seed),
+            pool=self.schedule.grouped,
+            length=lambda index: letters(self.mixture.readings(index)),
         )
         fused = self._accelerator.device.type == "cuda"
         self._optimizer: Any = AdamW(groups, weight_decay=self.schedule.weight_decay, fused=fused)
         self._wrapped, self._optimizer = self._accelerator.prepare(self.backbone, self._optimizer)
         self._cached: bool | None = None  # whether features are kept; None until it is measured
         self._counts = Counts()
+        alone = self._accelerator.num_processes == 1
+        self._thrift = Thrift(self.backbone, self._say, alone=alone)
         self._update = self._dropped = self._shrunk = self._outside = 0
         self._seconds = 0.0
         self._terms: dict[str, float] = {}
@@ -133,12 +146,17 @@ class Run:
 
     def _loop(self) -> None:
         self._say(*lines(self._parts))
+        views = self.objective.views
+        self._thrift.begin(
+            lambda: estimate(self.backbone, self.mixture, self._parts, self.schedule, views)
+        )
         with self._caching() as encoder:
             if encoder is not None:
                 encoder.on = self._cached
             self._train(encoder)
-        if encoder is not None and encoder.on:
-            self._say(f"features: {encoder.counts.describe()}")
+        if encoder is not None:
+            for line in encoder.told():
+                self._say(line)
 
     def _caching(self) -> AbstractContextManager[CachedEncoder | None]:
         """A cache of features, where there is a place for one and the vision encoder is frozen."""
@@ -146,6 +164,8 @@ class Run:
             return nullcontext()
         tower = self.backbone.parts()["vision_encoder"].values()
         reason = obstacle(self.backbone, trained=any(p.requires_grad for p in tower))
+        if self.mixture.augment.describe:
+            reason = reason or "images are augmented"
         if reason:
             self._say(f"features: not cached, {reason}")
             return nullcontext()
@@ -162,6 +182,7 @@ class Run:
             sampler=self._sampler,
             views=self.objective.views,
             size=self.schedule.microbatch_size,
+            budget=self.schedule.microbatch_tokens,
             seed=self.seed,
             rank=self._accelerator.process_index,
             world=self._accelerator.num_processes,
@@ -237,13 +258,17 @@ class Run:
         self._terms = {}
         learned: dict[str, Any] = {}
         if rounds:  # else all samples were dropped, and the update changes nothing
-            norm = self._descend(self._backward(work, rounds, tokens), tokens)
+            sums = self._thrift.fit(
+                lambda: self._backward(work, rounds, tokens), self._optimizer.zero_grad
+            )
+            norm = self._descend(sums, tokens)
             learned = {"loss": sum(self._terms.values()), "grad_norm": norm}
         return {
             **learned,
             "terms": self._terms,
             "lr": {g["name"]: g["lr"] for g in self._optimizer.param_groups},
             "tokens": tokens,
+            "microbatches": rounds,
             "dropped": dropped,
             "shrunk": shrunk,
             "negatives_outside": outside,
@@ -349,6 +374,7 @@ class Run:
                 "terms": self._terms,
                 "audit": dict(self._audited),
                 "cached": self._cached,
+                "thrift": self._thrift.reason,
             },
         }
 
@@ -375,6 +401,7 @@ class Run:
             self._outside, self._seconds = so_far["outside"], so_far["seconds"]
             self._terms, self._audited = so_far["terms"], so_far["audit"]
             self._cached = so_far["cached"]  # as it began: one rounding throughout
+            self._thrift.reason = so_far["thrift"]
             self._say(f"Resuming from {folder.name} of {self._total}.")
         if rank := self._accelerator.process_index:  # dropout differs between processes
             torch.manual_seed(uniform(2**63, self.seed, self._update, rank))

@@ -66,8 +66,11 @@ Train = Full | LoRA
 class Schedule:
     """How an optimizer run is paced; learning rates belong to the parts.
 
-    `batch_size` is global: over all processes and accumulation steps. `updates` ends the run early;
-    otherwise it is `epochs` passes over the mixture. Warm-up is a share of all updates, after which
+    `batch_size` is global: over all processes and accumulation steps. A microbatch has at most
+    `microbatch_size` samples and, where it is given, `microbatch_tokens` tokens, padding included
+    (one sample may have more). `grouped` batches in a row share their samples, sorted by length, so
+    that rows of like length meet; 1 leaves chance alone. `updates` ends the run early; otherwise it
+    is `epochs` passes over the mixture. Warm-up is a share of all updates, after which
     the learning rate follows a cosine to zero, stays, or falls linearly.
     """
 
@@ -75,16 +78,19 @@ class Schedule:
     updates: int | None = None
     batch_size: int = 16
     microbatch_size: int = 16
+    microbatch_tokens: int | None = None
+    grouped: int = 1
     warmup: float = 0.03
     decay: Literal["cosine", "linear", "constant"] = "cosine"
     weight_decay: float = 0.01
     clip: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "microbatch_size", "clip"):
+        for name in ("epochs", "batch_size", "microbatch_size", "grouped", "clip"):
             _positive(name, getattr(self, name))
-        if self.updates is not None:
-            _positive("updates", self.updates)
+        for name in ("updates", "microbatch_tokens"):
+            if getattr(self, name) is not None:
+                _positive(name, getattr(self, name))
         if self.batch_size > self.microbatch_size and self.batch_size % self.microbatch_size:
             raise UsageError(
                 f"batch_size={self.batch_size} is not a multiple of microbatch_size="
