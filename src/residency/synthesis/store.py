@@ -149,6 +149,8 @@ def _claim(folder: Path, identity: Mapping[str, Any]) -> None:
     """Refuse a folder of another job; else say whose it is."""
     wanted = json.loads(json.dumps(identity))
     path = folder / IDENTITY
+    for unfinished in folder.glob(f".{IDENTITY}.*.tmp"):  # of a process killed at its first step
+        unfinished.unlink()
     if not path.exists():
         write_whole(path, json.dumps(wanted, indent=1, ensure_ascii=False) + "\n")
         return
