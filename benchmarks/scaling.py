@@ -131,9 +131,9 @@ def table(rows: list[Row]) -> str:
 # --- the plot ---------------------------------------------------------------------------------
 
 PANELS = (
-    ("samples in a batch, VITask stage 2", ("samples",)),
-    ("tokens of the question, plain tuning", ("tokens",)),
-    ("labels scored for one image", ("labels", "labels apart")),
+    ("GFLOPs, VITask stage 2", ("samples",)),
+    ("GFLOPs, plain tuning of one sample", ("tokens",)),
+    ("GFLOPs, labels scored for one image", ("labels", "labels apart")),
 )
 WIDE, HIGH, LEFT, TOP, GAP = 240, 170, 46, 34, 62
 
@@ -185,7 +185,9 @@ def _panel(x: int, title: str, shown: dict[str, list[Row]]) -> list[str]:
                 f'fill="{colour}" text-anchor="{end}">{name}</text>'
             )
     middle = x + WIDE / 2
-    parts.append(f'<text x="{middle}" y="{TOP + HIGH + 36}" text-anchor="middle">GFLOPs, up</text>')
+    unit = {"samples": "samples in a batch", "tokens": "tokens of the question"}
+    under = unit.get(next(iter(shown)), "labels")
+    parts.append(f'<text x="{middle}" y="{TOP + HIGH + 36}" text-anchor="middle">{under}</text>')
     return parts
 
 
