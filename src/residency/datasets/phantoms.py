@@ -80,7 +80,9 @@ def load(where: str) -> Dataset:
             )
             for split in ("train", "val", "test")
         },
-        labels=tuple(say(modality, label, _language(options)) for label in modality.LABELS),
+        labels=tuple(say(modality, label, _language(options)) for label in modality.LABELS)
+        if options.task == "classification"
+        else (),
         modality={"en": modality.NAME, "zh": modality.WORDS[modality.NAME]},
         digest=digest(kind, options),
         source="painted by residency.phantoms",
