@@ -15,7 +15,7 @@ from residency.recipes.umit import recipe
 from residency.train.stage import Stage
 from residency.types import BLANK, PLAIN
 
-SMALL = ":train=4:val=2:test=3:size=32"
+SMALL = ":train=3:val=2:test=3:size=32"
 TASKS = (f"phantoms:smear{SMALL}", f"phantoms:fundus{SMALL}:task=landmark")
 PAIRS = (f"phantoms:lesion{SMALL}:task=caption",)
 
@@ -45,7 +45,7 @@ def test_epochs_are_those_of_the_paper_unless_updates_are_given() -> None:
 
 def test_without_pairs_the_tasks_start_from_the_base() -> None:
     made = recipe(data=TASKS, pairs=None, baselines=False).steps
-    assert [step.name for step in made] == [
+    assert [step.name for step in made if not step.name.endswith("_retention")] == [
         "all", "all_test", "task1", "task1_test", "task2", "task2_test",
     ]  # fmt: skip
     assert isinstance(made[0], Stage) and made[0].after == "base"
@@ -68,7 +68,15 @@ def test_what_cannot_be_trained_is_refused() -> None:
 def test_one_run_from_pairs_to_the_table(tmp_path: Path) -> None:
     base = str(models.folder("qwen2_vl"))
     execute(
-        recipe(base=base, data=TASKS, pairs=PAIRS, out=str(tmp_path), updates=1, tune_epochs=1.0)
+        recipe(
+            base=base,
+            data=TASKS,
+            pairs=PAIRS,
+            out=str(tmp_path),
+            limit=3,
+            updates=1,
+            tune_epochs=1.0,
+        )
     )
     rows = json.loads((tmp_path / "results.json").read_text())["rows"]
     told = {(r["variant"], r["view"], r["task"]) for r in rows if r["method"] == "umit"}

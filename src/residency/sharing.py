@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from residency.data.mix import Mix
 from residency.errors import UsageError
 from residency.evaluate.steps import Controls, Evaluate
 from residency.line import is_nano
@@ -36,6 +37,7 @@ class Sharing:
     microbatch_size: int
     balance: float
     limits: Limits
+    mix: Mix
     start: str
 
     @classmethod
@@ -54,6 +56,7 @@ class Sharing:
         return cls(
             **{key: settings[key] for key in own},
             limits=Limits(max_tokens=settings["max_tokens"], too_long=settings["too_long"]),
+            mix=Mix.of(settings["mix"]),
             start=ALIGNED if settings["pairs"] else BASE,
         )
 
@@ -89,6 +92,7 @@ class Sharing:
                 warmup=WARMUP,
             ),
             limits=self.limits,
+            mix=self.mix if data == self.data else Mix(),
         )
 
     def test(self, of: str, variant: str, data: tuple[str, ...] | None = None) -> Evaluate:

@@ -24,6 +24,9 @@ def recipe(
     out: str = "runs/umit",
     seed: int = 0,
     limit: int | None = None,
+    on_bad: Literal["fail", "skip", "quarantine"] = "fail",
+    max_bad: float = 0.001,
+    mix: str = "all",
     baselines: bool = True,
     align_epochs: float = 1.0,
     epochs: float = 4.0,
@@ -49,10 +52,12 @@ def recipe(
     The paper gives neither learning rate nor batch size: 1e-5 is AdaMLLM's for Qwen2-VL, nano's 5e-4
     is ours, as are `tune_epochs` (the paper: "the same number as BiomedGPT") and `balance`, which
     weighs a token by its response's length to the power of -balance so that long reports do not drown
-    one word (0: the paper's average over tokens).
+    one word (0: the paper's average over tokens). `mix` says how often the tasks are drawn in stage 2
+    (`residency.data.mix`), `on_bad` what a row that cannot be used does to the run.
     """
     settings = dict(locals())
     from residency import sharing
+    from residency.evaluate.retention import retained
     from residency.recipe import Recipe
 
     plan = sharing.Sharing.of(settings)
@@ -64,5 +69,11 @@ def recipe(
         *(sharing.alone(plan, epochs, updates) if baselines else ()),
     )
     return Recipe(
-        name="umit", base=base, out=out, seed=seed, limit=limit, settings=settings, steps=steps
+        name="umit",
+        base=base,
+        out=out,
+        seed=seed,
+        limit=limit,
+        settings=settings,
+        steps=retained(steps),
     )
