@@ -65,6 +65,7 @@ def test_what_cannot_be_trained_is_refused() -> None:
         recipe(lr=-1.0)
 
 
+@pytest.mark.slow
 def test_one_run_from_pairs_to_the_table(tmp_path: Path) -> None:
     base = str(models.folder("qwen2_vl"))
     execute(
