@@ -77,7 +77,7 @@ def _row(other: Answered, one: Comparison, p: float | None) -> str:
     unseen = "–"
     if one.detectable is not None and math.isfinite(one.detectable):
         unseen = f"{scale * one.detectable:.1f}"
-    said = "–" if p is None else ("< 0.001" if p < 0.001 else f"{p:.3f}")
+    said = "–" if p is None else ("&lt; 0.001" if p < 0.001 else f"{p:.3f}")
     quiet = ' class="quiet"' if other.control else ""
     return (
         f'<tr{quiet}><th scope="row">{text(other.title)}</th>'
