@@ -271,7 +271,7 @@ def test_unknown_model_types(base: Path) -> None:
     edited(base / "config.json", lambda c: c.update(model_type="nonsense"))
     refused(base, UsageError, "nonsense")
     edited(base / "config.json", lambda c: c.update(model_type="bert"))
-    refused(base, UsageError, "'bert'", "internvl, qwen2_vl")
+    refused(base, UsageError, "'bert'", "internvl", "qwen2_5_vl, qwen2_vl")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}', '{"format": 99}'])
