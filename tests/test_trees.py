@@ -202,7 +202,7 @@ def test_what_a_token_may_look_at_is_its_path(fitted: Backbone) -> None:
     rows = fitted.collate(company, [PLAIN]).prompts[PLAIN]
     tree = batch.tree
     assert tree is not None and len(tree.tokens) == 1
-    places = tree.looks[0][tree.reads[PLAIN]].split(rows.predicts.sum(1).tolist())
+    places = tree.places(PLAIN).split(rows.predicts.sum(1).tolist())
     for row, (at, mine) in enumerate(zip(places, rows.predicts, strict=True)):
         last = int(mine.nonzero()[-1])
         seen = tree.mask[0, 0, at[-1]].nonzero()[:, 0]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 from PIL.Image import Image
 from torch import Tensor
@@ -219,6 +220,12 @@ class Tree:
     def mask(self) -> Bool[Tensor, "b 1 t t"]:
         """True where a token may look: at itself and along its path to the root."""
         return self.sight(self.enter)
+
+    def places(self, view: View) -> Int[Tensor, " r"]:
+        """Flat places in `[b, t]` of what predicts each response token under a view."""
+        rows, width = self.tokens.shape
+        first = torch.arange(rows, device=self.looks.device)[:, None] * width
+        return (first + self.looks).flatten()[self.reads[view]]
 
     def sight(self, enter: Int[Tensor, "b q"]) -> Bool[Tensor, "b 1 q t"]:
         """What the tokens numbered `enter` may look at."""

@@ -143,7 +143,7 @@ class Thought:
             return batch.targets.weights.sum() * 0
         tokens = torch.tensor([token for fact in facts for token in fact])
         shares = torch.tensor([1 / len(fact) for fact in facts for _ in fact])
-        logits = heard.logits(batch.tree.reads[PLAIN][begins[rows]])
+        logits = heard.logits(batch.tree.places(PLAIN)[begins[rows]])
         asked = F.cross_entropy(logits, tokens, reduction="none")
         return (asked * shares).sum() / shares.sum()
 
