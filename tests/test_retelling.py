@@ -183,6 +183,6 @@ def test_a_sampler_with_weights_goes_on_from_its_state():
     whole = Sampler(3, 2, 0, draw)
     batches = [batch for _ in range(4) for batch in whole]
     again = Sampler(3, 2, 0, draw)
-    again.restore({"n": 3, "batch_size": 2, "seed": 0, "epoch": 1, "position": 2})
+    again.restore({"n": 3, "batch_size": 2, "seed": 0, "pool": 1, "epoch": 1, "position": 2})
     assert [batch for _ in range(3) for batch in again] == batches[3:]
     assert Counter(i for b in batches for i in b)[2] > 4

@@ -220,6 +220,7 @@ def test_wrong_words_and_folders_are_refused(
         read_any(tmp_path / "o" / "predictions.jsonl", renamed={"id": "x"})
 
 
+@pytest.mark.slow
 def test_ten_thousand_predictions_are_scored(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
