@@ -222,4 +222,5 @@ def test_layers_that_do_not_look_everywhere_are_read_as_rows(fitted: Backbone) -
     assert fitted.separate == ""
     kinds = ["full_attention", "sliding_attention"]
     fitted.model.config.get_text_config().layer_types = kinds
-    assert "sliding_attention" in fitted.separate
+    own = fitted.name == "gemma3"  # its mask knows windows
+    assert ("sliding_attention" in fitted.separate) != own
