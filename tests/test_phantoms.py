@@ -17,6 +17,7 @@ from residency.datasets import phantoms
 from residency.errors import UsageError
 from residency.phantoms.case import fill, localise, report, say
 from residency.phantoms.modalities import ct
+from residency.phantoms.recent import Recent
 from residency.task import Wording, task, text_of
 from residency.types import Box, Point
 
@@ -271,3 +272,43 @@ def test_a_wrong_variant_is_one_clear_line(spec: str, says: str) -> None:
     with pytest.raises(UsageError, match=says) as caught:
         phantoms.load(spec)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_kept_is_what_would_be_painted(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look(spec: str) -> list[tuple[str, str, bytes]]:
+        samples = phantoms.load(spec).splits["val"][:2]
+        pictures = [sample.images[0] for sample in samples]
+        return [
+            (repr(s.answer) + repr(s.attributes), p.key, p.load().tobytes())
+            for s, p in zip(samples, pictures, strict=True)
+        ]
+
+    small = f"{kind}:size=48"
+    specs = (small, f"{small}:task=report", f"{kind}:size=40", f"{small}:shift=1", f"{small}:seed=1")
+    kept = [(look(spec), look(spec)) for spec in specs]
+    monkeypatch.setattr(phantoms, "_CASES", Recent(budget=0, weigh=lambda case: 1))
+    monkeypatch.setattr(phantoms, "_PIXELS", Recent(budget=0, weigh=lambda pixels: 1))
+    for spec, (first, second) in zip(specs, kept, strict=True):
+        assert first == second == look(spec)
+    assert len({pixels for first, _ in kept for *_, pixels in first}) == 2 * (len(specs) - 1)
+
+
+def test_a_picture_that_is_changed_does_not_change_the_next_one() -> None:
+    sample = phantoms.load("smear").splits["test"][0]
+    before = sample.images[0].load()
+    before.paste(0, (0, 0, 20, 20))
+    assert sample.images[0].load().tobytes() != before.tobytes()
+
+
+def test_the_least_recent_is_forgotten_by_weight() -> None:
+    made: list[str] = []
+
+    def give(word: str) -> str:
+        return recent.get(word, lambda: made.append(word) or word)
+
+    recent = Recent[str](budget=5, weigh=len)
+    for word in ("ab", "cd", "ab", "ef", "ab", "cd"):  # "ef" pushes "cd" out
+        assert give(word) == word
+    assert made == ["ab", "cd", "ef", "cd"] and recent.held == 4 and len(recent) == 2
+    assert give("heavier") == "heavier" and recent.held == 0  # more than there is room for

@@ -19,6 +19,7 @@ from residency.catalog import find, names, suggest
 from residency.dataset import Dataset
 from residency.errors import UsageError
 from residency.phantoms.case import Case, Modality, fill, localise, report, say, stream
+from residency.phantoms.recent import Recent
 from residency.types import Answer, Box, Language, Picture, Point, Sample, Volume
 
 DEFAULT = "smear"
@@ -29,6 +30,10 @@ QUESTIONS = {
     "en": ("What is the {trait}?", "Is the {trait} {value}?", ("yes", "no")),
     "zh": ("{trait}是什么?", "{trait}是{value}吗?", ("是", "否")),
 }
+CASE_BYTES = 20_000  # what a case weighs at most, in any modality
+# Drawing and painting cost about 10 ms a sample, and every step of a run asks for the same ones.
+_CASES: Recent[Case] = Recent(budget=80_000_000, weigh=lambda case: CASE_BYTES)
+_PIXELS: Recent[np.ndarray] = Recent(budget=128_000_000, weigh=lambda pixels: pixels.nbytes)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -172,6 +177,10 @@ class Source:
 
     def case(self, index: int) -> Case:
         """The facts of a sample; classes come in shuffled rounds, so they are balanced."""
+        key = (*self.root, self.patients[index], index)
+        return _CASES.get(key, lambda: self._draw(index))
+
+    def _draw(self, index: int) -> Case:
         labels = self.modality.LABELS
         turn, place = divmod(index, len(labels))
         label = labels[stream(*self.root, "round", turn).permutation(len(labels))[place]]
@@ -199,19 +208,19 @@ class Source:
             language=language,
         )
 
-    def _key(self, index: int) -> str:
+    def key(self, index: int) -> str:
         place = "/".join(map(str, ("phantoms", *self.root, index)))
         return f"{place}/size={self.options.size}/shift={self.options.shift}"
 
     def _picture(self, case: Case, index: int) -> Picture:
         size = self.options.size
         load = partial(_picture, self, case, index)
-        return Picture(key=self._key(index), load=load, size=(size, size))
+        return Picture(key=self.key(index), load=load, size=(size, size))
 
     def _volume(self, case: Case, index: int) -> Volume:
         spacing = self.modality.spacing_mm(self.options.size)  # type: ignore[attr-defined]
         load = partial(_voxels, self, case, index)
-        return Volume(key=f"{self._key(index)}/volume", load=load, spacing_mm=spacing)
+        return Volume(key=f"{self.key(index)}/volume", load=load, spacing_mm=spacing)
 
 
 class Split(Sequence[Sample]):
@@ -243,8 +252,11 @@ class Split(Sequence[Sample]):
 
 
 def _picture(source: Source, case: Case, index: int) -> Image.Image:
-    pixels, options = stream(*source.root, "pixels", index), source.options
-    return Image.fromarray(source.modality.paint(case, options.size, options.shift, pixels))
+    def paint() -> np.ndarray:
+        pixels, options = stream(*source.root, "pixels", index), source.options
+        return source.modality.paint(case, options.size, options.shift, pixels)
+
+    return Image.fromarray(_PIXELS.get(source.key(index), paint))
 
 
 def _voxels(source: Source, case: Case, index: int) -> np.ndarray:
