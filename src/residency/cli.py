@@ -13,7 +13,7 @@ from typing import Any, Literal, NoReturn
 
 from residency import catalog
 from residency.errors import ResidencyError, UsageError
-from residency.parameters import arguments, describe
+from residency.parameters import arguments, describe, parameters
 
 # Heavy modules are imported by the command that needs them: help must answer at once.
 
@@ -25,6 +25,7 @@ SUMMARY = {
     "score": "score predictions that anyone made, with intervals",
     "compare": "compare two models on the samples that both answered",
     "seeds": "mean and standard deviation over runs that differ by seed",
+    "reproduce": "run a published table on the data that is here, our figures beside the paper's",
     "report": "write runs as one HTML page that opens offline, and their model cards",
     "synthesize": "write tasks about image-caption pairs, with any engine",
     "data": "list, show, check or convert data sets, or make a benchmark of one",
@@ -144,6 +145,10 @@ def _parser() -> Parser:
     _parameters(one)
     one = command("seeds", _seeds)
     one.add_argument("words", nargs="*", metavar="RUN", help="run folders, then key=value")
+    one = command("reproduce", _reproduce)
+    one.add_argument("paper", nargs="?", metavar="PAPER", help="vitask, instfree, adamllm or umit")
+    one.add_argument("table", nargs="?", metavar="TABLE", help="table1, figure2, ...")
+    _parameters(one)
     one = command("report", _report)
     one.add_argument("words", nargs="*", metavar="RUN", help="folders of runs; then key=value")
     one.add_argument("--config", type=Path, metavar="FILE", help="flat YAML file of parameters")
@@ -292,6 +297,30 @@ def _seeds(options: argparse.Namespace) -> int:
     runs = [word for word in options.words if not _is_parameter(word)]
     given = arguments(seeds, [w for w in options.words if _is_parameter(w)], owner="seeds")
     seeds(runs, **given)
+    return 0
+
+
+def _reproduce(options: argparse.Namespace) -> int:
+    from residency.reproduction.command import listing, reproduce
+
+    named = [one for one in (options.paper, options.table) if one]
+    if options.help:
+        options.parser.print_help()
+        print(f"\n{_doc(reproduce)}\n\nparameters:\n{describe(reproduce)}\n\n{listing()}")
+        return 0
+    if len(named) < 2 or any(_is_parameter(one) for one in named):
+        known = "" if not named or _is_parameter(named[0]) else named[0]
+        raise UsageError(
+            f"Name a paper and a table: residency reproduce umit table2. There are: "
+            f"{'; '.join(listing(known or None).splitlines())}."
+        )
+    own = parameters(reproduce)
+    mine = [word for word in options.words if word.partition("=")[0] in own]
+    rest = [word for word in options.words if word not in mine]
+    given = arguments(reproduce, mine, config=options.config, owner="reproduce")
+    if not given.get("plan"):
+        _quiet_loading()
+    reproduce(*named, **given, words=rest)
     return 0
 
 
