@@ -209,6 +209,7 @@ class Source:
         )
 
     def key(self, index: int) -> str:
+        """What identifies the pixels of a sample."""
         place = "/".join(map(str, ("phantoms", *self.root, index)))
         return f"{place}/size={self.options.size}/shift={self.options.shift}"
 
