@@ -285,7 +285,13 @@ def test_what_is_kept_is_what_would_be_painted(kind: str, monkeypatch: pytest.Mo
         ]
 
     small = f"{kind}:size=48"
-    specs = (small, f"{small}:task=report", f"{kind}:size=40", f"{small}:shift=1", f"{small}:seed=1")
+    specs = (
+        small,
+        f"{small}:task=report",
+        f"{kind}:size=40",
+        f"{small}:shift=1",
+        f"{small}:seed=1",
+    )
     kept = [(look(spec), look(spec)) for spec in specs]
     monkeypatch.setattr(phantoms, "_CASES", Recent(budget=0, weigh=lambda case: 1))
     monkeypatch.setattr(phantoms, "_PIXELS", Recent(budget=0, weigh=lambda pixels: 1))
