@@ -337,3 +337,36 @@ def test_pmc_vqa_leaves_out_what_cannot_be_chosen(tmp_path):
     assert sizes(dataset)["train"] == 1
     assert note(dataset, "four different choices").endswith(": 1.")
     assert note(dataset, "a right choice").endswith(": 1.")
+
+
+def test_umit_finds_images_by_the_end_of_their_path(tmp_path):
+    root = tmp_path / "IU-Xray"
+    machine = root / "home" / "someone" / "iu_xray" / "images"  # as image.zip unpacks
+    for study in ("CXR1_IM-0001", "CXR2_IM-0002"):
+        for view in range(2):
+            paint(machine / study / f"{view}.png", view + 3)
+    paint(root / "other" / "images" / "CXR2_IM-0002" / "0.png", 9)  # another file that ends so
+
+    def line(study: str, response: str) -> str:
+        images = [f"/iu_xray/image/{study}/{view}.png" for view in range(2)]
+        query = "<image><image>Please review the views and write a report."
+        return json.dumps({"query": query, "response": response, "images": images}) + "\n"
+
+    root.mkdir(exist_ok=True)
+    (root / "train.jsonl").write_text(line("CXR1_IM-0001", "The heart is normal. No effusion."))
+    (root / "test.jsonl").write_text(
+        line("CXR2_IM-0002", "Clear.") + line("CXR9_IM-0009", "Gone.") + line("CXR1_IM-0001", "")
+    )
+    dataset = open_dataset(str(root))
+    assert (dataset.name, sizes(dataset)) == ("umit_IU-Xray", {"train": 1, "test": 1})
+    sample = dataset.split("train")[0]
+    assert sample.question == "Please review the views and write a report."
+    assert sample.answer == "The heart is normal. No effusion."
+    assert [one.load().getpixel((0, 0)) for one in sample.images] == [(3, 3, 3), (4, 4, 4)]
+    note(dataset, "image 1, empty_answer 1")  # two files end alike; an empty response
+    kept = dataset.split("test")[0]
+    assert kept.answer == "Gone." and not check(dataset).ok  # its images are in no folder
+    survives_reading(dataset)
+    assert open_dataset(f"umit:{root / 'train.jsonl'}").split("train")[0].answer == sample.answer
+    with pytest.raises(DataError, match=r"no train\.jsonl"):
+        open_dataset(f"umit:{tmp_path}")

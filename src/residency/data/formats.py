@@ -105,7 +105,7 @@ def load_rows(where: str, reader: str, read: Callable[[object, str], Said] = rea
     entries = {split: list(rows_of(file, read)) for split, file in files.items()}
     root = path if path.is_dir() else path.parent
     name = path.stem if path.is_file() else path.resolve().name
-    return as_dataset(name, entries, root, digest=_digest(files))
+    return as_dataset(name, entries, root, digest=digest_of(files))
 
 
 def rows_of(path: Path, read: Callable[[object, str], Read]) -> Iterable[Read | RowError]:
@@ -274,7 +274,7 @@ def picture_of(image: Image, media: Path, where: str) -> Picture:
     return Picture(key=identity(image), load=load)
 
 
-def _digest(files: Mapping[str, Path]) -> str:
+def digest_of(files: Mapping[str, Path]) -> str:
     state = hashlib.sha256()
     for split, path in files.items():
         with path.open("rb") as stream:
