@@ -12,7 +12,7 @@ from residency import cli, line_instfree
 from residency.catalog import find
 from residency.data.retelling import Retelling
 from residency.errors import UsageError
-from residency.evaluate.attributes import cells_of, controls, radar, section, table
+from residency.evaluate.attributes import cells_of, controls, section, table
 from residency.evaluate.habits import in_report_style, measured, pieces_of, stated
 from residency.evaluate.layout import laid_out
 from residency.evaluate.probes import probes_of
@@ -183,18 +183,17 @@ def test_accuracy_per_attribute_beside_chance_and_likelihood():
         }
     )  # fmt: skip
     assert second.chance == 0.25 and "| b | 1 | 25.0 |" in table([first, second])
-    assert radar([first, second]) == "", "two axes are no polygon"
 
 
-def test_the_chart_has_a_polygon_per_method_and_a_ring_of_chance():
+def test_the_section_tells_how_answers_were_read_and_leaves_the_chart_to_the_page():
     cells = []
     for method in ("ft", "instfree & <co>"):
         for name in "abc":
             some = [asked(k, attributes={"attribute": name}) for k in range(3)]
             cells += cells_of(method, "d", some, [said(s, "A", "round") for s in some], (), seed=0)
-    drawn = section(cells)
-    assert drawn.count("<polygon") == 3 and "stroke-dasharray" in drawn
-    assert "instfree &amp; &lt;co&gt;" in drawn and "<co>" not in drawn
+    html = section(cells)
+    assert html.count("read 100, of these right") == 6 and "<svg" not in html
+    assert "instfree &amp; &lt;co&gt;" in html and "<co>" not in html
 
 
 def test_the_blind_control_answers_with_the_most_frequent_value():

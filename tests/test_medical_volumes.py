@@ -28,6 +28,7 @@ from residency.data.volumes import (
     slice_pixels,
 )
 from residency.data.windows import PRESETS, RGB_WINDOWS, Window
+from residency.dataset import open_dataset
 from residency.errors import UsageError
 from residency.types import Box3D, Volume
 
@@ -258,3 +259,36 @@ def test_real_organ_masks_become_boxes_of_their_extent():
             assert np.allclose((back.x1, back.z2), (box.x1, box.z2))
     assert found > 20
     assert isinstance(open_volume(folder / "example_ct.nii.gz")[0], Volume)
+
+
+def test_masks_are_read_once_and_again_when_a_file_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from residency.data import extents
+
+    read: list[str] = []
+    whole = extents.read_mask
+    monkeypatch.setattr(
+        extents, "read_mask", lambda path, grid: read.append(path.name) or whole(path, grid)
+    )
+    monkeypatch.setenv("RESIDENCY_CACHE", str(tmp_path / "cache"))
+    case = tmp_path / "set" / "case"
+    (case / "segmentations").mkdir(parents=True)
+    voxels = np.zeros((6, 5, 4), np.int16)
+    save(case / "ct.nii", voxels)
+    voxels[1:3, 2:4, 1:2] = 1
+    for organ in ("liver", "spleen"):
+        save(case / "segmentations" / f"{organ}.nii", voxels)
+    first, second = (open_dataset(str(tmp_path / "set")) for _ in range(2))
+    assert read == ["liver.nii", "spleen.nii"] and first.digest == second.digest
+    boxes = [next(iter(one.splits.values()))[0].answer for one in (first, second)]
+    assert boxes[0] == boxes[1] and len(boxes[0]) == 2
+    voxels[5, 4, 3] = 1
+    save(case / "segmentations" / "spleen.nii", voxels)
+    os.utime(case / "segmentations" / "spleen.nii", ns=(1, 1))
+    third = open_dataset(str(tmp_path / "set"))
+    assert len(read) == 4 and third.digest != first.digest
+    assert next(iter(third.splits.values()))[0].answer != boxes[0]
+    for kept in (tmp_path / "cache" / "extents").iterdir():
+        kept.write_text("{")  # damaged: measured again
+    assert open_dataset(str(tmp_path / "set")).digest == third.digest and len(read) == 6

@@ -21,17 +21,19 @@ from PIL import Image
 from residency import cli
 from residency.dataset import Dataset, open_dataset
 from residency.errors import DataError, UsageError
-from residency.evaluate import gallery, groups, radar
+from residency.evaluate import charts, gallery, groups, radar
 from residency.evaluate.calibration import Bin
 from residency.evaluate.checklists import CLAIM, TRIPOD_AI, filled
+from residency.evaluate.chosen import Method
 from residency.evaluate.controls import chance_row, fixed, majority
 from residency.evaluate.drawing import picture, png
 from residency.evaluate.model_card import BLANK
 from residency.evaluate.report import report, write_card
-from residency.evaluate.results import Row, read_results, shown, write_summary
+from residency.evaluate.results import FLIPS, Estimate, Row, read_results, shown, write_summary
 from residency.evaluate.runs import Answered, read_run
 from residency.evaluate.score import score
 from residency.evaluate.store import encode
+from residency.evaluate.subgroups import by_facts, facts_shown
 from residency.types import Box, Box3D, Picture, Point, Prediction, Sample
 
 EVIL = "<script>alert(1)</script>"
@@ -407,7 +409,7 @@ def test_small_groups_are_marked_and_the_chart_shows_the_bars_numbers() -> None:
         return fixed(sample, "yes" if i % 4 else "no", view="plain")
 
     one = make_answered([said(i) for i in range(100)])
-    assert groups.facts_shown(one.predictions) == ["site"]
+    assert facts_shown(one.predictions) == ["site"]
     (table,) = groups.by_fact([one], seed=0)
     assert [(g.name, g.n, g.small, g.chance) for g in table.groups] == [
         ("a", 40, False, 0.5), ("b", 40, False, 0.5), ("c", 20, True, 0.5),
@@ -420,6 +422,42 @@ def test_small_groups_are_marked_and_the_chart_shows_the_bars_numbers() -> None:
     assert 'class="chance"' in chart and chart.count('class="value">75.0<') == 3
     height = re.findall(r'<circle class="mark" cx="[\d.]+" cy="([\d.]+)"', chart)[1]  # of the web
     assert float(height) == pytest.approx(180 - 118 * 0.75)
+
+
+def test_a_row_of_results_keeps_its_groups() -> None:
+    samples = [
+        Sample(
+            id=str(i), dataset="d", task="vqa", answer="yes", options=("yes", "no"),
+            attributes={"site": "abc"[min(i // 40, 2)]},
+        )
+        for i in range(100)
+    ]  # fmt: skip
+    predictions = [fixed(s, "yes" if int(s.id) % 4 else "no", view="plain") for s in samples]
+    ((row, details),) = Method(method="m", seed=0, metrics=("accuracy",)).rows(
+        predictions, Dataset(name="d", splits={}, digest="0")
+    )
+    assert [(g["fact"], g["group"], g["n"], g["small"]) for g in details["subgroups"]] == [
+        ("site", "a", 40, False), ("site", "b", 40, False), ("site", "c", 20, True),
+    ]  # fmt: skip
+    assert {g["metric"] for g in details["subgroups"]} == {"accuracy"}
+    assert details["subgroups"][0]["value"]["estimate"] == row.metrics["accuracy"].estimate == 0.75
+    assert by_facts(predictions, (), "auroc", seed=0) == []  # needs scores, which these have not
+
+
+def test_the_headline_has_the_main_metrics_and_the_others_below() -> None:
+    def row(*names: str) -> Row:
+        value = Estimate(estimate=0.5, low=0.4, high=0.6)
+        return Row(
+            method="m", variant="", view="plain", dataset="d", task="vqa", seed=0, n=9,
+            n_unparsed=0, metrics=dict.fromkeys(names, value),
+        )  # fmt: skip
+
+    whole = charts.headline([row("accuracy", "b", "c", "d", "e")])
+    assert "<details>" not in whole and whole.count("<small>40.0") == 5
+    parts = charts.headline([row("accuracy", "b", "c", "d", "e", "f", FLIPS)])
+    first, _, below = parts.partition("<details><summary>2 further metrics</summary>")
+    assert first.count("<small>40.0") == 5 and "Answer flip rate" in first
+    assert below.count("<small>40.0") == 2 and "unparsed" in first and "unparsed" not in below
 
 
 def test_points_outside_of_the_band_are_hollow() -> None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from residency.data.documents import RowError
-from residency.data.nifti import is_nifti, mask_boxes, open_volume, read_grid, read_mask, stem
+from residency.data.extents import extents
+from residency.data.nifti import is_nifti, open_volume, read_grid, stem
 from residency.data.volumes import Look, VolumeError, frames
 from residency.errors import DataError
 from residency.types import Answer, Box3D, Sample
@@ -18,7 +19,8 @@ LABEL_WORDS = ("seg", "mask", "label", "labels", "segmentation")
 class Case:
     """A volume and what belongs to it: a file per structure, or one file of numbered structures.
 
-    `boxes` are the extents of the structures once `measured` has read the masks.
+    `boxes` are the extents of the structures and `contents` hashes of all files, volume first, once
+    `measured` has read them.
     """
 
     volume: Path
@@ -27,6 +29,12 @@ class Case:
     split: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
     boxes: tuple[Box3D, ...] = ()
+    contents: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The volume and its masks."""
+        return (self.volume, *self.masks, *([self.labels] if self.labels else []))
 
     @property
     def key(self) -> str:
@@ -107,21 +115,16 @@ def _is_label(path: Path) -> bool:
 
 
 def measured(case: Case, names: Mapping[int, str]) -> Case:
-    """The case with the extents of its structures, in voxels of the RAS+ volume; reads its masks.
+    """The case with the extents of its structures, in voxels of the RAS+ volume; reads its masks once.
 
     Raises:
         RowError: a header or mask that cannot be used, or a mask that does not lie on the volume.
     """
     try:
-        grid = read_grid(case.volume)
-        if case.labels is not None:
-            return replace(case, boxes=mask_boxes(read_mask(case.labels, grid), names))
-        found: list[Box3D] = []
-        for path in case.masks:
-            found += mask_boxes(read_mask(path, grid), {1: stem(path).replace("_", " ")})
-        return replace(case, boxes=tuple(found))
+        found = extents(case.volume, case.masks, case.labels, names)
     except VolumeError as error:
         raise RowError(error.code, str(case.volume), str(error)) from None
+    return replace(case, boxes=found.boxes, contents=found.contents)
 
 
 def sample_of(case: Case, name: str, modality: str, options: tuple[str, ...], look: Look) -> Sample:

@@ -38,12 +38,14 @@ class Findings:
     """What `check` found; as text, a table of problems.
 
     `problems` are those of the samples, `defects` what the reader left out of the files or mended.
+    Of the distinct images of the samples, `images` could be decoded and `lost` could not.
     """
 
     dataset: str
     checked: Mapping[str, int]
     total: Mapping[str, int]
     images: int
+    lost: int
     problems: tuple[Problem, ...]
     defects: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
@@ -55,7 +57,10 @@ class Findings:
 
     def __str__(self) -> str:
         seen = ", ".join(f"{name} {n} of {self.total[name]}" for name, n in self.checked.items())
-        head = f"{self.dataset}: checked {seen} samples; {self.images} distinct images decoded."
+        lost = f", {self.lost} not" if self.lost else ""
+        head = (
+            f"{self.dataset}: checked {seen} samples; {self.images} distinct images decoded{lost}."
+        )
         notes = "".join(f"\nnote: {note}" for note in self.notes)
         found = (*self.problems, *self.defects)
         if not found:
@@ -94,13 +99,15 @@ class _Contents:
     """Who showed which pixels first, by split."""
 
     keys: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
     holders: defaultdict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
 
     def see(self, key: str, content: str, split: str, sample: str, ledger: _Ledger) -> None:
         """Report leaks and duplicates of a picture that can be read."""
-        self.keys.add(key)
         if not content:
+            self.lost.add(key)
             return
+        self.keys.add(key)
         holders = self.holders[content]
         if any(other != split for other in holders):
             ledger.add("leak", sample)
@@ -147,6 +154,7 @@ def check(dataset: Dataset, *, strict: bool = False, limit: int | None = None) -
         checked,
         {split: len(samples) for split, samples in dataset.splits.items()},
         len(contents.keys),
+        len(contents.lost),
         ledger.problems(),
         tuple(_in_files(dataset)),
         (

@@ -275,6 +275,7 @@ def picture_of(image: Image, media: Path, where: str) -> Picture:
 
 
 def digest_of(files: Mapping[str, Path]) -> str:
+    """Identifies the content of the file of each split."""
     state = hashlib.sha256()
     for split, path in files.items():
         with path.open("rb") as stream:

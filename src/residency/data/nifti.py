@@ -53,7 +53,9 @@ def read_volume(path: Path) -> Float[np.ndarray, "z y x"]:
     Raises:
         VolumeError: what `read_grid` refuses; cut off or damaged data; NaN or infinity.
     """
-    values = _voxels(path).astype(np.float32)
+    image, shape = _opened(path)
+    turn, _ = orient(np.asarray(image.affine, np.float64), shape, str(path))
+    values = turn(_stored(image, shape, path)).astype(np.float32)
     if not np.isfinite(values).all():
         count = int((~np.isfinite(values)).sum())
         raise VolumeError("nan", f"{path} has {count} voxels that are NaN or infinite.")
@@ -74,16 +76,19 @@ def read_mask(path: Path, grid: Grid) -> Integer[np.ndarray, "z y x"]:
         VolumeError: what `read_grid` refuses; another shape or place than the volume; values that
             are not whole or are negative.
     """
-    own = read_grid(path)
+    image, shape = _opened(path)
+    turn, own = orient(np.asarray(image.affine, np.float64), shape, str(path))
     if not own.same(grid):
         raise VolumeError(
             "mask_grid",
             f"{path} has {_size(own)} voxels of {_mm(own)} mm, its volume {_size(grid)} of "
             f"{_mm(grid)} mm, or lies elsewhere. Resample the mask onto the volume.",
         )
-    values = _voxels(path)
-    labels = np.rint(values).astype(np.int32)
-    if not np.array_equal(labels, values) or labels.min() < 0:
+    values = turn(_stored(image, shape, path))
+    # Nearly every mask is stored as small whole numbers, which need no other type and no comparison.
+    whole = values.dtype.kind in "iu" and values.dtype.itemsize <= 4 and values.dtype.isnative
+    labels = values.astype(np.int32) if not whole else values
+    if not (whole or np.array_equal(labels, values)) or labels.min() < 0:
         raise VolumeError("mask_values", f"{path} holds values that are not labels 0, 1, 2, ...")
     return labels
 
@@ -169,11 +174,10 @@ def _opened(path: Path) -> tuple[Any, tuple[int, int, int]]:
     return image, (shape[0], shape[1], shape[2])
 
 
-def _voxels(path: Path) -> np.ndarray:
-    image, shape = _opened(path)
-    turn, _ = orient(np.asarray(image.affine, np.float64), shape, str(path))
+def _stored(image: Any, shape: tuple[int, int, int], path: Path) -> np.ndarray:
+    """The voxels as they are stored, scaled."""
     try:
-        return turn(np.asanyarray(image.dataobj).reshape(shape, order="A"))
+        return np.asanyarray(image.dataobj).reshape(shape, order="A")
     except Exception as error:  # as above, for the data
         raise VolumeError(
             "truncated", f"{path} is cut off or damaged ({type(error).__name__}). Copy it again."

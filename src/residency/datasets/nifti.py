@@ -18,6 +18,7 @@ from residency.data.cases import Case, find_cases, measured, read_names, sample_
 from residency.data.columns import SUFFIXES as TABLES
 from residency.data.columns import read_columns
 from residency.data.documents import RowError, read_json
+from residency.data.extents import content
 from residency.data.formats import Partial
 from residency.data.identity import stand_in
 from residency.data.images import inside
@@ -102,11 +103,11 @@ def _assembled(
             row = measured(case, names)
             splits[side].append(row)
             empty += len(row.masks) - len(row.boxes) if row.masks and not row.labels else 0
+            contents = row.contents
         except RowError as error:
             faults[side].append(error)
-        for file in (case.volume, *case.masks, *([case.labels] if case.labels else [])):
-            with file.open("rb") as stream:
-                state.update(hashlib.file_digest(stream, "sha256").digest())
+            contents = tuple(content(file) for file in case.files if file.is_file())
+        state.update(b"".join(map(bytes.fromhex, contents)))
     first = next((split for split, rows in splits.items() if rows), "")
     if not first:
         raise DataError(

@@ -101,8 +101,14 @@ def _placed(places: Places, image: Image, where: str) -> Image:
     named = image.strip("/")
     at = places.get(_end(named), [])
     if len(at) > 1:
-        shared = [len(os.path.commonprefix([named[::-1], one[::-1]])) for one in at]
-        at = [one for one, length in zip(at, shared, strict=True) if length == max(shared)]
+        most = max(_shared(named, one) for one in at)
+        at = [one for one in at if _shared(named, one) == most]
     if len(at) > 1:
         raise RowError("image", where, f"image {named!r} is the end of {len(at)} files' paths.")
     return at[0] if at else named
+
+
+def _shared(first: str, second: str) -> int:
+    """How many parts two paths share, from the end."""
+    same = [a == b for a, b in zip(first.split("/")[::-1], second.split("/")[::-1], strict=False)]
+    return [*same, False].index(False)

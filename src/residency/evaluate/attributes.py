@@ -1,4 +1,4 @@
-"""Accuracy per attribute beside chance, parse rate and likelihood: InstFree's Figure 5 as table and chart."""
+"""Accuracy per attribute beside chance, parse rate and likelihood: the numbers of InstFree's Figure 5."""
 
 import json
 import math
@@ -22,8 +22,6 @@ from residency.types import PLAIN, Prediction, Sample
 
 FACT = "attribute"
 METRICS = ("accuracy", "parse_rate", "accuracy_given_parsed")
-COLOURS = ("#5b6470", "#18794e", "#3b6fd4", "#c0271e", "#8a5cc2", "#c2860c", "#0c8a8a", "#b03a8a")
-SIDE, RADIUS = 420, 140
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +59,7 @@ class Attributes:
         return [f"accuracy per attribute of {', '.join(label for label, _ in self.of)}"]
 
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
-        """Write `attributes.json`, the section of the page and rows of the controls; print the table."""
+        """Write `attributes.json`, the table of the page and rows of the controls; print the table."""
         cells, rows, scored = [], list[Row](), dict(self.scored)
         for dataset in workspace.datasets(self.data):
             samples = select(dataset, self.split, limit=workspace.limit, seed=workspace.seed)
@@ -156,66 +154,12 @@ def table(cells: Sequence[Cell]) -> str:
 
 
 def section(cells: Sequence[Cell]) -> str:
-    """The radar chart of each data set with its table, as HTML."""
-    parts = ["<h2>By attribute</h2>"]
+    """How answers were read and what likelihood gives, by attribute, as HTML; the page has the chart."""
+    parts = ["<h2>Read and scored, by attribute</h2>"]
     for dataset in dict.fromkeys(cell.dataset for cell in cells):
         some = [cell for cell in cells if cell.dataset == dataset]
-        parts.append(f"<h3>{_text(dataset)}</h3>{radar(some)}{_html_table(some)}")
+        parts.append(f"<h3>{_text(dataset)}</h3>{_html_table(some)}")
     return "".join(parts)
-
-
-def radar(cells: Sequence[Cell]) -> str:
-    """Accuracy per attribute as a polygon per method; the dashed ring is chance (Figure 5).
-
-    Fewer than three attributes make no polygon, and an empty text.
-    """
-    axes = list(dict.fromkeys(cell.attribute for cell in cells))
-    if len(axes) < 3:
-        return ""
-    middle, shapes, key = SIDE / 2, [], []
-    for ring in (0.25, 0.5, 0.75, 1.0):
-        shapes.append(
-            f'<circle cx="{middle}" cy="{middle}" r="{RADIUS * ring}" fill="none" class="ring"/>'
-        )
-    for place, attribute in enumerate(axes):
-        x, y = _point(place, len(axes), 1.13)
-        anchor = "middle" if abs(x - middle) < 20 else "start" if x > middle else "end"
-        shapes.append(
-            f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{_text(attribute)}</text>'
-        )
-    methods = list(dict.fromkeys(cell.method for cell in cells))
-    by = {(cell.method, cell.attribute): cell for cell in cells}
-    rings = [by[methods[0], attribute].chance for attribute in axes]
-    shapes.append(_polygon(rings, "#888", dashed=True))
-    for number, method in enumerate(methods):
-        colour = COLOURS[number % len(COLOURS)]
-        values = [by[method, attribute].metrics["accuracy"].estimate for attribute in axes]
-        shapes.append(_polygon(values, colour))
-        key.append(f'<span style="color:{colour};font-weight:600">{_text(method)}</span>')
-    return (
-        f'<svg viewBox="0 0 {SIDE} {SIDE}" style="max-width:34rem;width:100%;font-size:11px;'
-        'fill:currentColor;stroke-width:1" role="img" aria-label="accuracy per attribute">'
-        "<style>.ring{stroke:currentColor;opacity:.2}</style>"
-        f'{"".join(shapes)}</svg><p class="note">{" · ".join(key)} · dashed: chance. The outer ring '
-        "is 100&#8239;%.</p>"
-    )
-
-
-def _polygon(values: Sequence[float], colour: str, *, dashed: bool = False) -> str:
-    points = " ".join(
-        "{:.1f},{:.1f}".format(*_point(place, len(values), value))
-        for place, value in enumerate(values)
-    )
-    dash = ' stroke-dasharray="4 3"' if dashed else ""
-    return (
-        f'<polygon points="{points}" fill="none" stroke="{colour}" style="stroke-width:2"{dash}/>'
-    )
-
-
-def _point(place: int, of: int, value: float) -> tuple[float, float]:
-    turn = 2 * math.pi * place / of - math.pi / 2
-    reach = RADIUS * (value if math.isfinite(value) else 0.0)
-    return SIDE / 2 + reach * math.cos(turn), SIDE / 2 + reach * math.sin(turn)
 
 
 def _html_table(cells: Sequence[Cell]) -> str:

@@ -4,7 +4,15 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from residency.evaluate.ranking import Ranking, panel, summary
-from residency.evaluate.results import ClassScore, Estimate, Row, is_fraction, metric_names, shown
+from residency.evaluate.results import (
+    FLIPS,
+    ClassScore,
+    Estimate,
+    Row,
+    is_fraction,
+    metric_names,
+    shown,
+)
 
 
 def text(value: object) -> str:
@@ -14,13 +22,30 @@ def text(value: object) -> str:
 
 _COUNTS = {"n": "n", "n_unparsed": "unparsed", "n_length": "cut off", "n_error": "refused"}
 _ALWAYS = ("n", "n_unparsed")
+MAIN = 4  # metrics of the headline; a task names its main ones first
 
 
 def headline(rows: Sequence[Row]) -> str:
-    """Methods and views down, metrics across, every metric with its interval."""
+    """Methods and views down, the main metrics and the counts across; further metrics folded below."""
     names = metric_names(rows)
-    seeds = len({row.seed for row in rows}) > 1
+    flips = [name for name in names if name == FLIPS]
+    ordered = [name for name in names if name != FLIPS]
+    main, rest = ordered[:MAIN], ordered[MAIN:]
+    if len(rest) == 1:  # one more column is less than a table of its own
+        main, rest = ordered, []
     told = [name for name in _COUNTS if name in _ALWAYS or any(getattr(r, name) for r in rows)]
+    shown_first = _table(rows, [*main, *flips], told)
+    if not rest:
+        return shown_first
+    return (
+        f"{shown_first}<details><summary>{len(rest)} further metrics</summary>"
+        f"{_table(rows, rest, ())}</details>"
+    )
+
+
+def _table(rows: Sequence[Row], names: Sequence[str], told: Sequence[str]) -> str:
+    """Metrics with their intervals, then counts."""
+    seeds = len({row.seed for row in rows}) > 1
     heads = [*(f"{label(name)}{unit(name)}" for name in names), *map(_COUNTS.__getitem__, told)]
     head = "".join(f'<th scope="col">{text(h)}</th>' for h in heads)
     body = []

@@ -10,10 +10,12 @@ from residency.errors import UsageError
 from residency.evaluate.calibration import as_json, calibration
 from residency.evaluate.controls import option_positions
 from residency.evaluate.results import Row
+from residency.evaluate.subgroups import by_facts
 from residency.metric import Ratio, metric
 from residency.types import Prediction
 
 DRAWS, LEVEL = 1000, 0.95  # what `intervals` does by default
+MANY = 20_000  # more predictions are divided into groups only where one asks
 UNIT = "group (the patient) where the sample has one, else sample"
 ABSENT = "absent"
 RULE = (
@@ -72,6 +74,9 @@ def detail(
         }
     if any(p.scores and isinstance(p.reference, str) for p in group):
         found["calibration"] = as_json(calibration(group, seed=row.seed))
+    if row.metrics and len(group) <= MANY:
+        first = next(iter(row.metrics))
+        found["subgroups"] = by_facts(group, [c.label for c in row.classes], first, seed=row.seed)
     if positions := option_positions(group):
         found["option_positions"] = positions
     return found

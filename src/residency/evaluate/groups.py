@@ -1,7 +1,6 @@
 """Tables by attribute: one metric of several methods in every group of a fact, small groups greyed."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,21 +9,11 @@ from residency.evaluate.charts import is_control, label, text, titled, unit
 from residency.evaluate.results import MEAN, Estimate, Row, shown
 from residency.evaluate.retention import SUITE
 from residency.evaluate.runs import Answered
-from residency.evaluate.subgroups import MISSING, SMALL, Subgroup, subgroups
+from residency.evaluate.subgroups import SMALL, Subgroup, facts_shown, group_of, subgroups
 from residency.types import Prediction
 
-MOST_GROUPS, MOST_FACTS, LONGEST = 16, 12, 40
 _PREFERRED = ("attribute", "question_type", "skill", "modality", "organ", "answer_type")
 MANY = 2_000  # predictions from which on only the first and the last method are resampled
-# What describes the file or the question's form rather than the case.
-_TECHNICAL = {
-    "options", "size", "slices", "first_mm", "step_mm", "spacing_mm", "chance", "pool", "picture",
-}  # fmt: skip
-# Whoever wrote the table may have left a person in it; such columns are never shown.
-_PERSONAL = re.compile(
-    r"(^|[\W_])(ids?|uid|mrn|name|patient|subject|person|birth|dob|date|address|phone|doctor|"
-    r"physician|study|series|accession|file|filename|path|image)([\W_]|$)", re.IGNORECASE
-)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,24 +58,6 @@ def _at(value: Estimate | None) -> float:
     return math.nan if value is None else value.estimate
 
 
-def facts_shown(predictions: Sequence[Prediction]) -> list[str]:
-    """The facts that divide these predictions into a few named groups, none of which is a person."""
-    names = dict.fromkeys(name for p in predictions for name in p.facts)
-    found = []
-    for name in names:
-        if name in _TECHNICAL or _PERSONAL.search(name):
-            continue
-        values = {_group(p, name) for p in predictions}
-        if 2 <= len(values) <= MOST_GROUPS and all(len(value) <= LONGEST for value in values):
-            found.append(name)
-    return found[:MOST_FACTS]
-
-
-def _group(prediction: Prediction, fact: str) -> str:
-    value = prediction.facts.get(fact)
-    return MISSING if value in (None, "") else str(value)
-
-
 def by_fact(answered: Sequence[Answered], *, seed: int) -> list[Table]:
     """A table for every fact that these methods, which answered the same samples, can be divided by."""
     if not answered:
@@ -105,7 +76,7 @@ def _table(answered: Sequence[Answered], fact: str, seed: int) -> Table:
         Group(
             name=name,
             n=row.n,
-            chance=_chance([p for p in answered[-1].predictions if _group(p, fact) == name]),
+            chance=_chance([p for p in answered[-1].predictions if group_of(p, fact) == name]),
             values=tuple(rows[name].value if name in rows else None for rows in scored),
         )
         for name, row in scored[-1].items()

@@ -1,6 +1,7 @@
 """Metrics by subgroup (sex, site, modality ...), with intervals, counts and the largest gap."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,6 +14,16 @@ from residency.types import Prediction
 
 SMALL = 30  # a group with fewer predictions is marked: its estimate says little
 MISSING = "(not given)"
+MOST_GROUPS, MOST_FACTS, LONGEST = 16, 12, 40
+# What describes the file or the question's form rather than the case.
+_TECHNICAL = {
+    "options", "size", "slices", "first_mm", "step_mm", "spacing_mm", "chance", "pool", "picture",
+}  # fmt: skip
+# Whoever wrote the table may have left a person in it; such columns are never shown.
+_PERSONAL = re.compile(
+    r"(^|[\W_])(ids?|uid|mrn|name|patient|subject|person|birth|dob|date|address|phone|doctor|"
+    r"physician|study|series|accession|file|filename|path|image)([\W_]|$)", re.IGNORECASE
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +48,39 @@ class Subgroup:
         }
 
 
+def facts_shown(predictions: Sequence[Prediction]) -> list[str]:
+    """The facts that divide these predictions into a few named groups, none of which is a person."""
+    names = dict.fromkeys(name for p in predictions for name in p.facts)
+    found = []
+    for name in names:
+        if name in _TECHNICAL or _PERSONAL.search(name):
+            continue
+        values = {group_of(p, name) for p in predictions}
+        if 2 <= len(values) <= MOST_GROUPS and all(len(value) <= LONGEST for value in values):
+            found.append(name)
+    return found[:MOST_FACTS]
+
+
+def group_of(prediction: Prediction, fact: str) -> str:
+    """The value of the fact, as the name of a group."""
+    value = prediction.facts.get(fact)
+    return MISSING if value in (None, "") else str(value)
+
+
+def by_facts(
+    predictions: Sequence[Prediction], labels: Sequence[str], metric_id: str, *, seed: int
+) -> list[dict[str, Any]]:
+    """One metric in every group of every fact that is shown, as JSON; a metric that cannot be is absent."""
+    found: list[Subgroup] = []
+    for fact in facts_shown(predictions):
+        try:
+            found += subgroups(predictions, labels, [metric_id], fact, seed=seed)
+        except UsageError:  # the metric needs what a group lacks, such as two classes
+            continue
+    names = ("fact", "group", "n", "small", "metric", "value")
+    return [{name: one[name] for name in names} for one in (row.as_json() for row in found)]
+
+
 def subgroups(
     predictions: Sequence[Prediction],
     labels: Sequence[str],
@@ -55,8 +99,7 @@ def subgroups(
     """
     groups: dict[str, list[Prediction]] = {}
     for p in predictions:
-        value = p.facts.get(fact)
-        groups.setdefault(MISSING if value in (None, "") else str(value), []).append(p)
+        groups.setdefault(group_of(p, fact), []).append(p)
     if set(groups) <= {MISSING}:
         raise UsageError(f"No prediction carries {fact!r}, so there are no subgroups by it.")
     found = []
