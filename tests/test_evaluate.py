@@ -369,6 +369,26 @@ def test_blank_and_shuffled_views_expose_a_model_that_looks(tmp_path: Path) -> N
     assert {p.answer for p in blank} == {"cat", None}
 
 
+@pytest.mark.parametrize(("mode", "calls"), [("generate", 1), ("likelihood", len(LABELS))])
+def test_blank_images_of_one_size_under_the_same_words_are_asked_once_a_group(
+    tmp_path: Path, mode: str, calls: int
+) -> None:
+    sized = [
+        replace(s, images=tuple(replace(p, size=(8, 8 + i // 10)) for p in s.images))
+        for i, s in enumerate(make_sample(i) for i in range(12))
+    ]
+    dataset = Dataset(name="toy", splits={"test": sized}, labels=LABELS, digest="d1")
+    table = Table()
+    blank = run(tmp_path / "b", table, dataset, view=BLANK, mode=mode)
+    assert [p.sample for p in blank] == [s.id for s in sized]
+    assert {p.answer for p in blank} == {"cat"}
+    # Groups of five; the last holds two of the other size.
+    assert table.asked == [s for s in ("s0", "s5", "s10") for _ in range(calls)]
+    apart = Table()
+    run(tmp_path / "p", apart, dataset, view=PLAIN, mode=mode)
+    assert len(set(apart.asked)) == 12
+
+
 def test_majority_and_chance() -> None:
     samples = [make_sample(i) for i in range(6)]
     said = majority(samples, [make_sample(9, "eel"), *(make_sample(i, "dog") for i in (1, 2))])

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -82,7 +82,8 @@ def predict(
     """
     samples = select(dataset, split, limit=limit, seed=seed)
     _check(samples, view=view, mode=mode, batch_size=batch_size, dataset=dataset)
-    asker = _Asker(answerer, dataset.labels, view, mode, wording, max_tokens, Hashes())
+    asked = _Once(answerer) if view.image == "blank" else answerer
+    asker = _Asker(asked, dataset.labels, view, mode, wording, max_tokens, Hashes())
     identity = {
         "format": FORMAT,
         "model": model,
@@ -206,6 +207,41 @@ def _check(
 
 def _options(sample: Sample, labels: Sequence[str]) -> Sequence[str]:
     return sample.options or labels
+
+
+class _Once:
+    """An answerer that is asked once for readings that are one to it: same words, same blank images."""
+
+    def __init__(self, answerer: Answerer) -> None:
+        self._answerer, self.codec = answerer, answerer.codec
+
+    def generate(
+        self, readings: Sequence[Reading], view: View, *, max_tokens: int
+    ) -> Sequence[tuple[str, Finish]]:
+        few, of = _distinct(readings)
+        said = self._answerer.generate(few, view, max_tokens=max_tokens)
+        return [said[k] for k in of]
+
+    def score(
+        self, readings: Sequence[Reading], view: View, options: Sequence[tuple[Part, ...]]
+    ) -> Float[Tensor, "n k"]:
+        few, of = _distinct(readings)
+        return self._answerer.score(few, view, options)[of]
+
+
+def _distinct(readings: Sequence[Reading]) -> tuple[list[Reading], list[int]]:
+    """The readings that differ in words or in the size of an image, and of each all which it equals."""
+    places: dict[Hashable, int] = {}
+    few: list[Reading] = []
+    of: list[int] = []
+    for one in readings:
+        sizes = tuple(picture.size for picture in one.sample.images)
+        words = tuple(turn for turn in one.conversation if not turn.learn)
+        key: Hashable = (words, sizes) if None not in sizes else id(one)  # unknown sizes may differ
+        of.append(places.setdefault(key, len(few)))
+        if of[-1] == len(few):
+            few.append(one)
+    return few, of
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def recipe(
 
     `epochs` are those of each stage (paper: 1 + 1; baselines get the sum), `expert_epochs` those of
     the expert (paper: 30, A.2). The paper gives no learning rate, LoRA rank, alpha or beta: rank and
-    4e-5 come from InternVL2's own LoRA script, the weights of 1 and nano's 2e-3 are ours.
+    4e-5 come from InternVL2's own LoRA script, the weights of 1 and nano's 4e-3 are ours.
     A sample of more than `max_tokens` fails, is dropped (in training, and counted) or has its images
     shrunk, as `too_long` says; `microbatch_size` (samples) and
     `microbatch_tokens` (padding included) bound memory; negatives come from the same
