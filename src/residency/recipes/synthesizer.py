@@ -39,20 +39,11 @@ def recipe(
     """
     settings = dict(locals())
     from residency import adaptation
-    from residency.model.huggingface import Limits
     from residency.recipe import Recipe
 
-    plan = adaptation.Plan(
-        base=base,
-        lr=lr,
-        vision_lr=vision_lr,
-        batch_size=batch_size,
-        microbatch_size=microbatch_size,
-        limits=Limits(max_tokens=max_tokens, too_long=too_long),
-    )
     every = ("untuned", "image", "caption", "both", "both_blank")
     steps = adaptation.table6(
-        plan,
+        adaptation.Plan.of(settings),
         data,
         every if baselines else variants,  # type: ignore[arg-type]
         form=form,

@@ -17,7 +17,7 @@ from residency.synthesis.consistency import LABELS
 from residency.synthesis.engine import content_key, open_engine
 from residency.synthesis.filtering import judge
 from residency.synthesis.pairs import Pair
-from residency.synthesis.seed import Seed
+from residency.synthesis.seed import Seed, each
 from residency.triplets import Triplet
 from residency.types import Sample
 
@@ -55,8 +55,8 @@ class Agreements:
         if split == "train":
             every = [(f.pair, f.triplet) for f in self.seed.found(workspace) if f.triplet]
         else:
-            held = self.seed.held_out(workspace)
-            every = [(pair, Triplet(*map(str, pair.sample.answer))) for pair in held]
+            held = (one for pair in self.seed.held_out(workspace) for one in each(pair.sample))
+            every = [(Pair(one.id, one, ""), Triplet(*map(str, one.answer))) for one in held]
         return _cases(every, workspace.seed)
 
     def dataset(self, workspace: Workspace) -> Dataset:
