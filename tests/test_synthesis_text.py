@@ -181,7 +181,7 @@ def test_truth_by_facts(triplet, expected):
 
 def test_accuracy_counts_what_is_undecided():
     judged = [truth.Truth(True, True), truth.Truth(True, False), truth.Truth(None, None)]
-    made = truth.accuracy(judged)
+    made = truth.added(judged)
     assert (made.n, made.undecided, made.precise, made.informative, made.combined) == (
         3,
         1,
@@ -189,7 +189,9 @@ def test_accuracy_counts_what_is_undecided():
         1,
         1,
     )
-    assert made.as_json()["accuracy"]["precise"][0] == 1.0
+    shares = made.shares()
+    assert shares["precise_true"].estimate == 1.0 and shares["combined_true"].estimate == 0.5
+    assert 0 < shares["precise_true"].low < 1
 
 
 def test_facts_leave_out_what_is_none():
@@ -201,7 +203,7 @@ def test_facts_leave_out_what_is_none():
 def test_seed_triplets_are_true_by_their_own_facts():
     seed = open_dataset("seed_general:150").split("train")
     judged = [truth.truth(Triplet(*s.answer), truth.facts_of(s.attributes)) for s in seed]
-    made = truth.accuracy(judged)
+    made = truth.added(judged)
     assert made.undecided < 0.25 * made.n
     assert made.precise > 0.97 * made.decided and made.informative > 0.97 * made.decided
 

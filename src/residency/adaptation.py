@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from residency import line
 from residency.backbone import family_of
@@ -12,8 +12,11 @@ from residency.model import store
 from residency.model.huggingface import Limits
 from residency.objectives.likelihood import Likelihood
 from residency.step import BASE, Maker, Step
+from residency.synthesis.combining import Combine
 from residency.synthesis.engine import Sampling
 from residency.synthesis.judge import Agreements, JudgeTest
+from residency.synthesis.pairs import Source
+from residency.synthesis.quality import Quality, Sizes
 from residency.synthesis.seed import Form, Seed, Sees
 from residency.synthesis.synthesizer import Synthesize
 from residency.train.stage import Stage
@@ -134,7 +137,7 @@ class Plan:
 
 
 def seed_step(
-    data: tuple[str, ...], form: Form, variant: Variant, blank: float, exclude: tuple[str, ...]
+    data: tuple[str, ...], form: Form, variant: str, blank: float, exclude: tuple[str, ...]
 ) -> Seed:
     """The seed of one of Table 6's variants."""
     sees: Sees = "image" if variant == "image" else "caption" if variant == "caption" else "both"
@@ -148,44 +151,65 @@ def synthesizer(plan: Plan, seed: Seed, *, name: str, epochs: float) -> Stage:
     return plan.stage(name, (seed,), epochs=epochs, continued=seed.form == "header")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Judging:
+    """How much of what was written a model judges (0: nothing), by which engine, over which types."""
+
+    count: int
+    engine: str = "local"
+    types: Sizes = "table8"
+
+    def steps(self, name: str, of: Combine, *, domains: bool = False) -> tuple[Quality, ...]:
+        """The quality analysis, and the sheet for people; the base judges where nothing is served."""
+        if not self.count:
+            return ()
+        return (
+            Quality(
+                name=name, of=of, engine=self.engine, count=self.count, types=self.types,
+                domains=domains,
+            ),
+        )  # fmt: skip
+
+
 def table6(
-    plan: Plan,
-    data: tuple[str, ...],
-    chosen: tuple[Variant, ...],
-    *,
-    form: Form,
-    blank: float,
-    exclude: tuple[str, ...],
-    epochs: float,
-    max_tokens: int,
+    plan: Plan, settings: Mapping[str, Any], chosen: tuple[str, ...], judging: Judging
 ) -> tuple[Step, ...]:
     """Every variant tuned, asked about the held-out pairs of the seed, and judged by their facts.
+
+    With `judging` the tasks of each are judged by a model as well, and so are those of the seed, with
+    the domains of its images (Figure 5).
 
     Raises:
         UsageError: no variant, or one that does not exist.
     """
-    known = ("untuned", "image", "caption", "both", "both_blank")
+    known = get_args(Variant)
     if not chosen or set(chosen) - set(known):
         raise UsageError(f"variants={','.join(chosen)}: choose from {', '.join(known)}.")
+    get = settings.__getitem__
     steps: list[Step] = [Retention(name="generalist_retention", of=BASE, method="generalist")]
     for variant in dict.fromkeys(chosen):
-        seed = seed_step(data, form, variant, blank, exclude)
+        seed = seed_step(get("data"), get("form"), variant, get("blank"), get("exclude"))
         model = BASE if variant == "untuned" else f"synthesizer_{variant}"
         steps.append(seed)
         if model != BASE:
-            steps.append(synthesizer(plan, seed, name=model, epochs=epochs))
+            steps.append(synthesizer(plan, seed, name=model, epochs=get("epochs")))
             steps.append(Retention(name=f"{model}_retention", of=model, method=model))
-        steps.append(
-            Synthesize(
-                name=f"held_out_{variant}",
-                of=model,
-                held_out=seed,
-                form=form,
-                sees=seed.sees,
-                sampling=Sampling(max_tokens=max_tokens),
-            )
+        written = Synthesize(
+            name=f"held_out_{variant}",
+            of=model,
+            held_out=seed,
+            form=get("form"),
+            sees=seed.sees,
+            sampling=Sampling(max_tokens=get("reply_tokens")),
         )
-    return tuple(steps)
+        steps += [written, *_judged(judging, written, f"quality_{variant}")]
+    return (*steps, *_judged(judging, seed, "quality_seed", domains=True))
+
+
+def _judged(judging: Judging, of: Source, name: str, *, domains: bool = False) -> tuple[Step, ...]:
+    tasks = Combine(name=f"{name}_tasks", triplets=of, caption=False)
+    made = judging.steps(name, tasks, domains=domains)
+    return (tasks, *made) if made else ()
 
 
 def judge_steps(plan: Plan, seed: Seed, *, epochs: float) -> tuple[Step, ...]:

@@ -17,7 +17,6 @@ from residency.synthesis.export import Export
 from residency.synthesis.filtering import Filter
 from residency.synthesis.losses import Losses
 from residency.synthesis.pairs import Captions, Source
-from residency.synthesis.quality import Quality
 from residency.synthesis.seed import Seed
 from residency.synthesis.synthesizer import Synthesize
 
@@ -105,6 +104,9 @@ class Line:
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.get = settings.__getitem__
         self.plan = Plan.of(settings)
+        self.judging = adaptation.Judging(
+            count=self.get("quality"), engine=self.get("judge_engine"), types=self.get("types")
+        )
         self.steps: dict[str, Step] = {}
         tuned = self.get("judge")
         if tuned == "auto":
@@ -196,9 +198,9 @@ class Line:
             made += (self.captions(),)
         if self.get("export"):
             self.add(Export(name=f"{arm.name}_export", of=made[0]))
-        if self.get("quality") and arm.kind != "none":
-            engine, count = self.get("judge_engine"), self.get("quality")
-            self.add(Quality(name=f"{arm.name}_quality", of=made[0], engine=engine, count=count))
+        judged = () if arm.kind == "none" else self.judging.steps(f"{arm.name}_quality", made[0])
+        for step in judged:
+            self.add(step)
         stage = self.plan.stage(arm.name, made, epochs=self.get("epochs"))
         if arm.two_stage:
             first = self.plan.connect("stage1", (self.captions(),), epochs=self.get("epochs"))

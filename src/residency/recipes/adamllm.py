@@ -40,6 +40,7 @@ def recipe(
     reply_tokens: int = 512,
     export: bool = False,
     quality: int = 0,
+    types: Literal["table8", "appendix_d"] = "table8",
     retention: bool = True,
 ) -> "Recipe":
     """Seed, synthesizer, synthesis over the captions of `data`, filter, combination, post-training, `test`.
@@ -50,9 +51,9 @@ def recipe(
     tasks. Each may be a list: what several models share is made once. `judge` is the base with a few-shot
     prompt, or one tuned on the seed (`auto`: tuned for nano); with `judge_engine=endpoint:URL` it is
     whatever is served there. `templates=upstream` adds the inverted ones. With `exclude`, images of `test`
-    leave the seed. `export` writes the training files; `quality` samples are judged, and put on a sheet
-    for people. Samples with facts say how true the synthetic answers are, before and after the filter.
-    `retention=false` leaves out what tuning cost the generalist's own skills.
+    leave the seed. `export` writes the training files; `quality` samples are judged (17 or 20 `types`),
+    and put on a sheet for people. Samples with facts say how true the synthetic answers are, before and
+    after the filter. `retention=false` leaves out what tuning cost the generalist's own skills.
     """  # fmt: skip
     settings = dict(locals())
     from residency import adaptation_line

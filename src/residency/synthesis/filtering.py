@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from residency.evaluate.progress import watched
-from residency.evaluate.results import Estimate, Row, write_summary
-from residency.evaluate.statistics import wilson
+from residency.evaluate.results import Row, write_summary
 from residency.evaluate.store import write_whole
 from residency.provenance import versions
 from residency.step import BASE, Workspace
-from residency.synthesis import consistency, store
+from residency.synthesis import consistency, cost, store
 from residency.synthesis.consistency import Prompt
 from residency.synthesis.engine import Engine, content_key, open_engine
-from residency.synthesis.pairs import Found, Source
+from residency.synthesis.pairs import Source
 from residency.synthesis.synthesizer import named
-from residency.synthesis.truth import Accuracy, accuracy, facts_of, truth
+from residency.synthesis.truth import Accuracy, accuracy, share
 from residency.triplets import Triplet
 
 ROWS = "verdicts"
@@ -46,7 +45,11 @@ class Filter:
 
     def plan(self, workspace: Workspace) -> list[str]:
         """Who judges what."""
-        return [f"triplets of {self.triplets.name}, judged by {self.judge}, engine {self.engine}"]
+        most, served = self.triplets.most(workspace), "endpoint" in self.engine
+        return [
+            f"triplets of {self.triplets.name}, judged by {self.judge}, engine {self.engine}",
+            f"at most {most:,}: " + cost.describe("filter", most, workspace.base, served=served),
+        ]
 
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
         """Judge, or go on; count and compare with the truth."""
@@ -64,8 +67,8 @@ class Filter:
             )
         given = {row["id"]: row["verdict"] for row in rows}
         verdicts = Counter(row["verdict"] or "unreadable" for row in rows)
-        before = _truth([one for one in every if one.triplet is not None])
-        after = _truth([one for one in every if given.get(one.pair.key) == "yes"])
+        before = accuracy(every)
+        after = accuracy([one for one in every if given.get(one.pair.key) == "yes"])
         content = {
             "found": dict(Counter(one.reason or "triplet" for one in every)),
             "verdicts": dict(verdicts),
@@ -134,19 +137,11 @@ def judge(
         return store.fill(folder, identity, triplets, make, group=engine.batch, progress=progress)
 
 
-def _truth(some: Sequence[Found]) -> Accuracy:
-    return accuracy(
-        truth(one.triplet, facts_of(one.pair.sample.attributes)) for one in some if one.triplet
-    )
-
-
 def _row(
     name: str, variant: str, known: Accuracy, workspace: Workspace, n: int, consistent: int
 ) -> Row:
     """Shares among the triplets; those whose truth is not known stand under `unparsed`."""
-    metrics = {"consistent": _estimate(consistent, n)}
-    for kind in ("precise", "informative", "combined"):
-        metrics[f"{kind}_true"] = _estimate(getattr(known, kind), known.decided)
+    metrics = ({"consistent": share(consistent, n)} if n else {}) | known.shares()
     return Row(
         method=name,
         variant=variant,
@@ -156,15 +151,8 @@ def _row(
         seed=workspace.seed,
         n=n,
         n_unparsed=known.undecided,
-        metrics={key: value for key, value in metrics.items() if value is not None},
+        metrics=metrics,
     )
-
-
-def _estimate(count: int, n: int) -> Estimate | None:
-    if not n:
-        return None
-    made = wilson(count, n)
-    return Estimate(estimate=made.estimate, low=made.low, high=made.high)
 
 
 def _said(counts: Counter[str]) -> str:

@@ -63,11 +63,10 @@ class Seed:
         """How many triplets there are."""
         if not 0 <= self.blank <= 1:
             raise UsageError(f"blank={self.blank} is a share of the images: from 0 to 1.")
-        rows = sum(len(one) for one in self._samples(workspace))
         excluded = ", ".join(self.exclude) or "nothing"
         return [
-            f"{rows} triplets, a tenth held out; {self.form}, sees {self.sees}, {100 * self.blank:g} % "
-            f"blank images; images of {excluded} are left out"
+            f"{self.most(workspace)} pictures, a tenth held out; {self.form}, sees {self.sees}, "
+            f"{100 * self.blank:g} % blank images; images of {excluded} are left out"
         ]
 
     def check(self, workspace: Workspace) -> None:
@@ -146,6 +145,10 @@ class Seed:
             for sample in self._chosen(workspace, "train")
             for one in each(sample)
         ]
+
+    def most(self, workspace: Workspace) -> int:
+        """As many as its data has rows; further tasks about a picture are not counted."""
+        return sum(len(one) for one in self._samples(workspace))
 
     def held_out(self, workspace: Workspace) -> list[Pair]:
         """The pairs of the held-out triplets, to synthesise about."""

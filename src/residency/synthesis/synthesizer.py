@@ -7,11 +7,14 @@ from typing import Any
 
 from residency.dataset import Dataset
 from residency.evaluate.progress import watched
+from residency.evaluate.results import Row, write_summary
+from residency.provenance import versions
 from residency.step import BASE, Workspace
 from residency.synthesis import cost, store
 from residency.synthesis.engine import Engine, Reply, Request, Sampling, content_key, open_engine
 from residency.synthesis.pairs import Found, Pair, pairs, row_key
 from residency.synthesis.seed import DESCRIBE, PREFIXES, Form, Seed, Sees
+from residency.synthesis.truth import accuracy, share
 from residency.task import PAPER, task
 from residency.triplets import Triplet, read
 from residency.types import Conversation, ImagePart, Sample, Turn
@@ -176,13 +179,41 @@ class Synthesize:
         counts = count(rows, self.form)
         shown = ", ".join(f"{name} {n}" for name, n in counts.items())
         print(f"  {len(rows)} pairs: {shown}", flush=True)
+        found = [_found(pair, row, self.form) for pair, row in zip(every, rows, strict=True)]
+        self._summarise(workspace, found)
         return {"pairs": len(rows), "not_pairs": dict(lost), "discarded": dict(counts)}
+
+    def _summarise(self, workspace: Workspace, found: Sequence[Found]) -> None:
+        """One row: how many pairs got a triplet, of how many different instructions, how true."""
+        asked = [one.triplet.instruction for one in found if one.triplet]
+        metrics = {"readable": share(len(asked), len(found))} if found else {}
+        if asked:
+            metrics["distinct"] = share(len(set(asked)), len(asked))
+        row = Row(
+            method="synthesizer",
+            variant=self.name,
+            view=None,
+            dataset=self.held_out.name if self.held_out else "synthetic",
+            task="triplet",
+            seed=workspace.seed,
+            n=len(found),
+            n_unparsed=len(found) - len(asked),
+            metrics=metrics | accuracy(found).shares(),
+        )
+        path = workspace.folder(self.name) / "summary.json"
+        write_summary(path, [row], command=workspace.command, versions=versions())
 
     def found(self, workspace: Workspace) -> list[Found]:
         """The triplets, and the reasons where there is none."""
         every, _ = self.pairs(workspace)
         rows = store.read_rows(workspace.folder(self.name) / ROWS)
         return [_found(pair, row, self.form) for pair, row in zip(every, rows, strict=True)]
+
+    def most(self, workspace: Workspace) -> int:
+        """One for each pair."""
+        if self.held_out is not None and not workspace.is_done(self.held_out.name):
+            return self.held_out.most(workspace) // 10
+        return len(self.pairs(workspace)[0])
 
     def _datasets(self, workspace: Workspace) -> list[Dataset]:
         return workspace.datasets(self.data)
