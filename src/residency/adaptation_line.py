@@ -89,8 +89,14 @@ def arms(
 
 
 def post_training(settings: Mapping[str, Any]) -> tuple[Step, ...]:
-    """The whole line of the recipe `adamllm`, from its parameters."""
+    """The whole line of the recipe `adamllm`, from its parameters.
+
+    Raises:
+        UsageError: settings that do not go together.
+    """
     made = Line(settings)
+    if settings["synthesizer"] and "no_blank" in settings["column"]:
+        raise UsageError("column=no_blank tunes a synthesizer of its own: leave synthesizer= out.")
     if settings["baselines"]:
         made.test(BASE, "generalist", "")
     for arm in arms(settings["tasks"], settings["column"], settings["pipeline"]):
@@ -108,10 +114,11 @@ class Line:
             count=self.get("quality"), engine=self.get("judge_engine"), types=self.get("types")
         )
         self.steps: dict[str, Step] = {}
-        tuned = self.get("judge")
-        if tuned == "auto":
-            tuned = "tuned" if line.is_nano(self.plan.base) else "base"
-        self.tuned = tuned == "tuned" and self.get("judge_engine") == "local"
+        judge = self.get("judge")
+        if judge == "auto":
+            judge = "tuned" if line.is_nano(self.plan.base) else "base"
+        self.tuned = judge == "tuned" and self.get("judge_engine") == "local"
+        self.judge = "" if judge in ("tuned", "base") else judge
 
     def add(self, step: S) -> S:
         """The step of that name: this one, unless it is there already."""
@@ -130,14 +137,16 @@ class Line:
         )
 
     def synthetic(self, suffix: str) -> Synthesize:
-        """What a synthesizer, tuned on its seed, writes about the domain's pairs."""
-        name = f"synthesizer{suffix}"
-        epochs = self.get("synthesizer_epochs")
-        self.add(adaptation.synthesizer(self.plan, self.seed(suffix), name=name, epochs=epochs))
+        """What the synthesizer given, or one tuned on its seed, writes about the domain's pairs."""
+        given, name = self.get("synthesizer") or "", f"synthesizer{suffix}"
+        if not given:
+            epochs = self.get("synthesizer_epochs")
+            self.add(adaptation.synthesizer(self.plan, self.seed(suffix), name=name, epochs=epochs))
         return self.add(
             Synthesize(
                 name=f"synthesise{suffix}",
                 of=name,
+                source=given,
                 data=self.get("data"),
                 form=self.get("form"),
                 engine=self.get("engine"),
@@ -146,18 +155,22 @@ class Line:
         )
 
     def filtered(self, triplets: Source, suffix: str) -> Filter:
-        """The verdicts on triplets, of a judge that is tuned first where there is none."""
+        """The verdicts on triplets, of the judge given, or of one that is tuned first, or the base."""
         if self.tuned:
             epochs = self.get("judge_epochs")
             for step in adaptation.judge_steps(self.plan, self.seed(), epochs=epochs):
                 self.add(step)
+        prompt = self.get("judge_prompt")
+        if prompt == "auto":
+            prompt = "short" if self.tuned else "few_shot"
         return self.add(
             Filter(
                 name=f"filter{suffix}",
                 triplets=triplets,
                 judge="judge" if self.tuned else BASE,
+                source=self.judge,
                 engine=self.get("judge_engine"),
-                prompt="short" if self.tuned else "few_shot",
+                prompt=prompt,
             )
         )
 

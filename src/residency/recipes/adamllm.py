@@ -23,7 +23,9 @@ def recipe(
     tasks: tuple[str, ...] = ("ours",),
     form: Literal["delimited", "header"] = "delimited",
     engine: str = "local",
-    judge: Literal["auto", "tuned", "base"] = "auto",
+    synthesizer: str | None = None,
+    judge: str = "auto",
+    judge_prompt: Literal["auto", "few_shot", "short"] = "auto",
     judge_engine: str = "local",
     templates: Literal["paper", "upstream"] = "paper",
     blank: float = 0.1,
@@ -48,8 +50,10 @@ def recipe(
     Table 10: one epoch, batch 128, full model; nano's rates are ours. `pipeline` (single, two_stage)
     and `column` (ours, no_blank, precise_only, informative_only, no_task, no_caption, general_task,
     general_task_caption) are Tables 4 and 5; `tasks` are ours, rules (recipes), or a data set of others'
-    tasks. Each may be a list: what several models share is made once. `judge` is the base with a few-shot
-    prompt, or one tuned on the seed (`auto`: tuned for nano); with `judge_engine=endpoint:URL` it is
+    tasks. Each may be a list: what several models share is made once. `synthesizer` and `judge` may be
+    models of an earlier run (RUN/synthesizer/model), as one synthesizer serves many domains. Else the
+    synthesizer is tuned on the seed, and the judge is the base with a few-shot prompt or one tuned on
+    the seed (`base`, `tuned`; `auto`: tuned for nano); with `judge_engine=endpoint:URL` it is
     whatever is served there. `templates=upstream` adds the inverted ones. With `exclude`, images of `test`
     leave the seed. `export` writes the training files; `quality` samples are judged (17 or 20 `types`),
     and put on a sheet for people. Samples with facts say how true the synthetic answers are, before and

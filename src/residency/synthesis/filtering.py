@@ -27,7 +27,8 @@ COUNTS = "counts.json"
 class Filter:
     """A judge reads every triplet of `triplets` without its image; those it calls `yes` are kept.
 
-    The judge is the model that step `judge` left (or the base), or whatever `engine` serves. Where the
+    The judge is the model that step `judge` left (or the base), the model `source` of another run, or
+    whatever `engine` serves. Where the
     samples carry facts, the summary says how many precise, informative and combined responses are true
     among all triplets and among those kept (Table 7, exact instead of judged).
     """
@@ -37,11 +38,12 @@ class Filter:
     judge: str = BASE
     engine: str = "local"
     prompt: Prompt = "few_shot"
+    source: str = ""
 
     @property
     def needs(self) -> tuple[str, ...]:
         """The triplets and the judge."""
-        return (self.triplets.name, self.judge)
+        return (self.triplets.name, *(() if self.source else (self.judge,)))
 
     def plan(self, workspace: Workspace) -> list[str]:
         """Who judges what."""
@@ -55,7 +57,8 @@ class Filter:
         """Judge, or go on; count and compare with the truth."""
         every = self.triplets.found(workspace)
         asked = [(one.pair.key, one.triplet) for one in every if one.triplet is not None]
-        with open_engine(self.engine, workspace.model(self.judge)) as engine:
+        model = self.source or workspace.model(self.judge)
+        with open_engine(self.engine, model) as engine:
             rows = judge(
                 engine,
                 asked,

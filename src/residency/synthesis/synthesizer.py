@@ -118,7 +118,8 @@ class Synthesize:
     """Ask the model that step `of` left (or the base) for a task about every pair of a split.
 
     `engine` is as `engine.open_engine` takes it; an endpoint serves its own model. With `held_out` the
-    pairs are those that a seed step holds out. The rows, one per pair, are a job of `store`.
+    pairs are those that a seed step holds out; with `source`, a model of another run is asked instead.
+    The rows, one per pair, are a job of `store`.
     """
 
     name: str
@@ -130,11 +131,13 @@ class Synthesize:
     engine: str = "local"
     sampling: Sampling = Sampling(max_tokens=MAX_TOKENS)  # noqa: RUF009 - frozen
     held_out: Seed | None = None
+    source: str = ""
 
     @property
     def needs(self) -> tuple[str, ...]:
         """The model, and the seed whose held-out pairs it is asked about."""
-        return (self.of, self.held_out.name) if self.held_out else (self.of,)
+        asked = () if self.source else (self.of,)
+        return (*asked, self.held_out.name) if self.held_out else asked
 
     def check(self, workspace: Workspace) -> None:
         """Refuse data without pairs."""
@@ -165,7 +168,8 @@ class Synthesize:
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
         """Synthesise, or go on; returns the counts."""
         every, lost = self.pairs(workspace)
-        with open_engine(self.engine, workspace.model(self.of)) as engine:
+        model = self.source or workspace.model(self.of)
+        with open_engine(self.engine, model) as engine:
             rows = synthesise(
                 engine,
                 every,
