@@ -206,7 +206,9 @@ class Line:
 
     def arm(self, arm: Arm) -> None:
         """Combine, export and judge what an arm learns; train and test it."""
-        made = (self.captions(),) if arm.column == "no_task" else (self.tasks(arm),)
+        made: tuple[Combine, ...] = (
+            self.captions() if arm.column == "no_task" else self.tasks(arm),
+        )
         if arm.column == "general_task_caption":
             made += (self.captions(),)
         if self.get("export"):
