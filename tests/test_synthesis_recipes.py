@@ -200,6 +200,9 @@ class Given:
     def found(self, workspace):
         return self.list
 
+    def most(self, workspace):
+        return len(self.list)
+
 
 class Verdicts(Filter):
     def verdicts(self, workspace):
