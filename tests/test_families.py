@@ -33,7 +33,7 @@ from residency.objectives.vitask import VITask
 from residency.recipe import plan
 from residency.train.trainable import Audit, apply, fingerprint
 from residency.train.values import Full, LoRA, Train
-from residency.types import PLAIN
+from residency.types import PLAIN, Area
 
 CONNECT: dict[str, Train] = {"connector": Full(lr=3e-3), "language_model": LoRA(lr=1e-2, rank=4)}
 TRAINED: dict[str, dict[str, Train]] = {
@@ -175,7 +175,7 @@ def shown(backbone: Backbone, size: tuple[int, int], most: int | None) -> tuple[
 
 def _capped(pixels: Any, most: int | None, processor: Any, images: Any, budget: Any) -> Any:
     del budget
-    return pixels(processor, images, most)
+    return pixels(processor, images, Area(most=most))
 
 
 def test_llava_reads_fewer_tiles_where_area_is_capped() -> None:
@@ -212,12 +212,14 @@ def test_one_real_tile_of_llama_is_read_as_a_vision_model_for_one_tile_reads_it(
     backbone = models.shared("mllama")
     family, model = backbone.family, backbone.model
     image = models.image(3, (28, 28))
-    padded, one = (family.pixels(backbone.processor, [image], most)[0] for most in (None, 28 * 28))
+    padded, one = (
+        family.pixels(backbone.processor, [image], Area(most=most))[0] for most in (None, 28 * 28)
+    )
     assert padded["real"].tolist() == one["real"].tolist() == [1]
     assert len(padded["pixel_values"]) == 4 and len(one["pixel_values"]) == 1
     configured = copy.deepcopy(backbone.processor)
     configured.image_processor.max_image_tiles = 1
-    again = family.pixels(configured, [image], None)[0]
+    again = family.pixels(configured, [image], Area())[0]
     assert all(torch.equal(again[name], one[name]) for name in one)
     assert torch.equal(padded["pixel_values"][:1], one["pixel_values"])
     with torch.no_grad():
@@ -239,13 +241,13 @@ def test_shapes_keep_their_numbers_under_a_cap() -> None:
     backbone = models.shared("mllama")
     wide, tall = models.image(0, (56, 28)), models.image(0, (28, 56))
     for most, tiles in ((None, 4), (2 * 28 * 28, 2), (3 * 28 * 28, 3)):
-        pixels, layouts = backbone.family.pixels(backbone.processor, [wide, tall], most)
+        pixels, layouts = backbone.family.pixels(backbone.processor, [wide, tall], Area(most=most))
         assert pixels["tiles"].tolist() == [tiles] * 2 and pixels["real"].tolist() == [2, 2]
         assert pixels["shape"].tolist() == [[1, 2], [2, 1]]
         assert [layout.tokens for layout in layouts] == [1, 1]
     with torch.no_grad():
         mixed = [
-            backbone.family.pixels(backbone.processor, [image], most)[0]
+            backbone.family.pixels(backbone.processor, [image], Area(most=most))[0]
             for image, most in ((wide, None), (tall, 28 * 28), (tall, 2 * 28 * 28), (wide, 28 * 28))
         ]
         together = {name: torch.cat([one[name] for one in mixed]) for name in mixed[0]}

@@ -179,7 +179,9 @@ def test_chinese_says_the_same_as_english(kind: str) -> None:
 @pytest.mark.parametrize("name", phantoms.TASKS)
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_task_asks_and_reads_back_its_answer(name: str, language: str) -> None:
-    for kind in KINDS:
+    kinds = ["ct_volume"] if name == "detection3d" else [*KINDS]
+    kinds += ["ct_volume"] * (name not in (*phantoms.FLAT, "detection3d"))
+    for kind in kinds:
         split = phantoms.load(f"{kind}:task={name}:language={language}").splits["train"]
         for index in range(2):
             sample = split[index]
@@ -216,11 +218,14 @@ def test_the_ct_picture_is_a_cut_of_the_volume(shift: float) -> None:
     volumes = phantoms.load(f"ct_volume:shift={shift}").splits["test"]
     for index in range(3):
         sample = volumes[index]
-        assert sample.volume is not None and not sample.images
+        assert sample.volume is not None and len(sample.images) == 12
         voxels = sample.volume.load()
         assert voxels.shape == (ct.DEPTH, 96, 96) and voxels.dtype == np.float32
         assert sample.volume.spacing_mm == ct.spacing_mm(96)
         assert -1024 <= voxels.min() < -900 and voxels.max() > 200
+        for number, place in enumerate(range(1, ct.DEPTH, 2)):  # the middles of twelve equal parts
+            frame = np.asarray(sample.images[number].load())
+            assert np.array_equal(frame, ct.window(voxels[place]))
         cut = ct.window(voxels[cuts.case(index).geometry.slice])
         assert np.array_equal(cut, np.asarray(cuts[index].images[0].load()))
         assert (sample.answer, sample.group) == (cuts[index].answer, cuts[index].group)
@@ -237,10 +242,11 @@ def test_every_option_changes_the_digest(monkeypatch: pytest.MonkeyPatch) -> Non
         "task=vqa",
         "language=zh",
     ]
-    assert {change.split("=")[0] for change in changes} == {
+    assert {change.split("=")[0] for change in [*changes, "frames=5"]} == {
         f.name for f in fields(phantoms.Options)
     }
     specs = [*phantoms.modalities(), *(f"smear:{change}" for change in changes)]
+    specs.append("ct_volume:frames=5")
     digests = [phantoms.load(spec).digest for spec in specs]
     monkeypatch.setattr(phantoms, "VERSION", phantoms.VERSION + 1)
     digests.append(phantoms.load("smear").digest)
@@ -266,7 +272,9 @@ def test_a_name_opens_the_same_data_set_again() -> None:
      ("smear:shift=2", "from 0 to 1"), ("smear:train=many", "whole number"),
      ("smear:task=clasification", "Did you mean 'classification'"), ("smear:seed", "key=value"),
      ("smear:language=fr", "en, zh"), ("smear:seed=1,seed=2", "twice"),
-     ("smear:shift=nan", "from 0 to 1"), ("ct_volume:task=detection", "phantoms:ct instead")],
+     ("smear:shift=nan", "from 0 to 1"), ("ct_volume:task=detection", "phantoms:ct instead"),
+     ("ct:task=detection3d", "ct_volume"), ("ct:frames=3", "one picture"),
+     ("ct_volume:frames=25", "from 1 to 24")],
 )  # fmt: skip
 def test_a_wrong_variant_is_one_clear_line(spec: str, says: str) -> None:
     with pytest.raises(UsageError, match=says) as caught:

@@ -8,10 +8,15 @@ import torch
 
 import models
 from residency.errors import UsageError
+from residency.evaluate.by_task import laid_out
+from residency.evaluate.results import Estimate, Row
 from residency.evaluate.steps import Evaluate
 from residency.model import store
 from residency.recipe import execute
+from residency.recipes import umit_grid
 from residency.recipes.umit import recipe
+from residency.sharing import LINES
+from residency.synthesis.comparing import Compare
 from residency.train.stage import Stage
 from residency.types import BLANK, PLAIN
 
@@ -46,9 +51,56 @@ def test_epochs_are_those_of_the_paper_unless_updates_are_given() -> None:
 def test_without_pairs_the_tasks_start_from_the_base() -> None:
     made = recipe(data=TASKS, pairs=None, baselines=False).steps
     assert [step.name for step in made if not step.name.endswith("_retention")] == [
-        "all", "all_test", "task1", "task1_test", "task2", "task2_test",
+        "controls", "all", "all_test", "task1", "task1_test", "task2", "task2_test",
     ]  # fmt: skip
-    assert isinstance(made[0], Stage) and made[0].after == "base"
+    assert not any(isinstance(step, Compare) for step in made)
+    assert isinstance(made[1], Stage) and made[1].after == "base"
+    bare = recipe(data=TASKS, pairs=None, baselines=False, tune_updates=0, retention=False).steps
+    assert [step.name for step in bare] == ["controls", "all", "all_test"]
+
+
+def test_stage_1_reads_captions_and_comparisons_in_every_wording() -> None:
+    made = recipe(data=TASKS, pairs=PAIRS, align_updates=5).steps
+    compare = next(step for step in made if isinstance(step, Compare))
+    align = next(step for step in made if step.name == "align")
+    assert isinstance(align, Stage) and align.made == (compare,) and compare.data == PAIRS
+    assert align.wording.template == "*" and align.schedule.total(1000) == 5
+    without = recipe(data=TASKS, pairs=PAIRS, compare=None).steps
+    assert not any(isinstance(step, Compare) for step in without)
+
+
+def test_data_sets_joined_by_a_plus_are_one_task() -> None:
+    both = "+".join(TASKS)
+    made = {s.name: s for s in recipe(data=(both, TASKS[0])[:1]).steps if isinstance(s, Stage)}
+    assert set(made) == {"align", "all", "task1", "alone1"} and made["alone1"].data == TASKS
+
+
+def test_training_draws_wordings_and_tests_ask_in_canonical_ones() -> None:
+    made = recipe(data=TASKS, watch=10, best="accuracy").steps
+    assert {s.wording.template for s in made if isinstance(s, Evaluate)} == {"umit"}
+    stages = [s for s in made if isinstance(s, Stage) and s.name != "align"]
+    assert {s.wording.template for s in stages} == {"umit*"}
+    looks = [s.watch for s in stages]
+    assert all(w and w.every == 10 and w.wording.template == "umit" for w in looks)
+    assert {w.metric for w in looks if w} == {"accuracy"}
+
+
+def test_the_grid_repeats_the_recipe_and_lays_tables_out(tmp_path: Path) -> None:
+    made = umit_grid.recipe(seeds=2, seed=5, updates=7)
+    assert [step.name for step in made.steps] == ["seed_5", "seed_6", "tables"]
+    rows = [
+        Row(
+            method="umit", variant=variant, view=view, dataset="d", task="vqa", seed=seed, n=9,
+            n_unparsed=0, metrics={"accuracy": Estimate(estimate=value, low=0.0, high=1.0)},
+        )
+        for variant, view, seed, value in (
+            ("UMIT-B", "plain", 5, 0.5), ("UMIT-B", "plain", 6, 0.7), ("UMIT-B", "blank", 5, 0.1),
+        )
+    ]  # fmt: skip
+    lines = laid_out("vqa", "accuracy", rows, LINES).split("\n")
+    assert lines[0] == "| vqa, accuracy, seeds: 2 | d (n 9) |"
+    assert lines[2].startswith("| UMIT-B | 60.0 ± 14.1 [0.0, 100.0]")
+    assert lines[3].startswith("| UMIT-B, blank image | 10.0 [") and len(lines) == 4
 
 
 def test_every_model_is_asked_about_blank_images_too() -> None:

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 from residency.catalog import find, names
 from residency.errors import UsageError
 from residency.task import Codec
-from residency.types import Prompt, Tree
+from residency.types import Area, Prompt, Tree
 
 PARTS = ("vision_encoder", "connector", "language_model", "cross_attention")
 OWN_PARTS = ("exemplar_connector", "proxy_instruction", "expert")
@@ -22,10 +22,20 @@ OWN_PARTS = ("exemplar_connector", "proxy_instruction", "expert")
 
 @dataclass(frozen=True, slots=True)
 class ImageLayout:
-    """One image in the token row: `tokens` placeholders, laid out as `grid` rows x columns."""
+    """One image in the token row: `tokens` placeholders, laid out as `grid` rows x columns.
+
+    A clip has such a grid at each of `times` steps.
+    """
 
     tokens: int
     grid: tuple[int, int]
+    times: int = 1
+
+
+# As `Family.pixels`, with the slices of each volume in the place of an image.
+Clips = Callable[
+    [ProcessorMixin, Sequence[Sequence[Image]], Area], tuple[dict[str, Tensor], list[ImageLayout]]
+]
 
 
 @runtime_checkable
@@ -35,6 +45,7 @@ class Family(Protocol):
     model_types: tuple[str, ...]  # `config.model_type` values it serves
     codec: Codec
     replaces_image: bool  # whether an exemplar may stand in place of the image (EP_rep)
+    clips: Clips | None  # how slices are prepared as one video; None where they are several images
     in_row: bool  # whether image features stand in the token row; else layers attend to them
     untrained: str  # why it is for evaluation only: no slots, no training; empty where it is not
     chat: str  # the chat template of a family whose checkpoints have none, else empty
@@ -56,9 +67,12 @@ class Family(Protocol):
         ...
 
     def pixels(
-        self, processor: ProcessorMixin, images: Sequence[Image], max_pixels: int | None
+        self, processor: ProcessorMixin, images: Sequence[Image], area: Area
     ) -> tuple[dict[str, Tensor], list[ImageLayout]]:
-        """Preprocess distinct images; `max_pixels` caps the area of each, None leaves it."""
+        """Preprocess distinct images; `area` bounds each.
+
+        A family of fixed tiles keeps to `area.most` alone, one of a single fixed size to neither.
+        """
         ...
 
     def template(self, processor: ProcessorMixin, text: str) -> str:

@@ -3,14 +3,15 @@
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, overload, runtime_checkable
 
 from residency.catalog import find, names, suggest
 from residency.errors import DataError, UsageError
-from residency.types import Sample
+from residency.types import Area, Sample
 
+_AREA = re.compile(r":(min_pixels|max_pixels)=([^:,]*)")  # options that every data set takes
 _OPTIONS = re.compile(r"(?P<where>.*?)(?P<options>(?::[a-z_]+=[^:]*)+)", re.DOTALL)
 
 
@@ -25,7 +26,8 @@ class Dataset:
     what was done about it, and whatever else is worth knowing; `defects` counts, by kind, what is wrong
     with the files and shows in no sample any more, because the reader left it out or mended it.
     `synthetic` samples are computed when they are indexed, so none of them can be bad.
-    `admitted` gives the samples of a split that may be used, where that had to be found out.
+    `admitted` gives the samples of a split that may be used, where that had to be found out. `area`
+    is how large a model is to see its images.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Dataset:
     defects: Mapping[str, int] = field(default_factory=dict)
     synthetic: bool = False
     admitted: Callable[[str], Sequence[Sample]] | None = field(default=None, repr=False)
+    area: Area = Area()  # noqa: RUF009 - frozen
 
     @property
     def card(self) -> dict[str, object]:
@@ -60,7 +63,31 @@ class Dataset:
         if name not in self.splits:
             have = ", ".join(self.splits)
             raise UsageError(f"Data set {self.name!r} has no split {name!r}; it has: {have}.")
-        return self.admitted(name) if self.admitted else self.splits[name]
+        samples = self.admitted(name) if self.admitted else self.splits[name]
+        return samples if self.area == Area() else Sized(samples, self.name, self.area)
+
+
+@dataclass(frozen=True, slots=True)
+class Sized(Sequence[Sample]):
+    """The samples of a data set whose images a model sees in an area of their own."""
+
+    samples: Sequence[Sample]
+    dataset: str
+    area: Area
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        sample, mark = self.samples[index], f"#{self.area.least}-{self.area.most}"
+        images = (replace(p, key=p.key + mark, area=self.area) for p in sample.images)
+        return replace(sample, dataset=self.dataset, images=tuple(images))
 
 
 @runtime_checkable
@@ -82,12 +109,19 @@ class Reader(Protocol):
 def open_dataset(spec: str) -> Dataset:
     """Open `NAME`, `NAME:VARIANT` or a path, with options behind it as `:key=value`.
 
-    Options are the keyword-only parameters of the reader's `load`, all of them texts.
+    Options are the keyword-only parameters of the reader's `load`, all of them texts, and for every
+    data set `min_pixels` and `max_pixels`, between which a model's processor brings each of its images.
 
     Raises:
         DataError: the path is missing or its content is unusable.
         UsageError: neither a name nor a path whose layout a reader recognises.
     """
+    found = dict(_AREA.findall(spec))
+    if found:
+        dataset = open_dataset(_AREA.sub("", spec))
+        area, mark = _area(spec, found), "".join(f":{key}={n}" for key, n in found.items())
+        digest = f"{dataset.digest}{mark}"
+        return replace(dataset, name=dataset.name + mark, digest=digest, area=area)
     name, where = find_reader(spec)
     reader = find("datasets", name)
     load = reader.load
@@ -105,8 +139,21 @@ def open_dataset(spec: str) -> Dataset:
                 f"{where}: unknown option {key!r}.{suggest(key, known)} {name} takes: "
                 f"{', '.join(known)}."
             )
-    dataset: Dataset = load(bare, **given) if known else load(where)
-    return dataset
+    opened: Dataset = load(bare, **given) if known else load(where)
+    return opened
+
+
+def _area(spec: str, given: Mapping[str, str]) -> Area:
+    """The bounds that `min_pixels` and `max_pixels` name."""
+    if not all(value.isdecimal() and int(value) for value in given.values()):
+        raise UsageError(
+            f"{spec}: min_pixels and max_pixels are whole numbers of pixels, 1 or more."
+        )
+    bounds = {key: int(value) for key, value in given.items()}
+    least, most = bounds.get("min_pixels"), bounds.get("max_pixels")
+    if least and most and least > most:
+        raise UsageError(f"{spec}: min_pixels={least} is above max_pixels={most}; exchange them.")
+    return Area(least, most)
 
 
 def split_options(where: str) -> tuple[str, dict[str, str]]:

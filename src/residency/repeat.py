@@ -14,7 +14,10 @@ from residency.step import Workspace
 
 @dataclass(frozen=True, kw_only=True)
 class Repeat:
-    """Run `recipe` with `settings` and `seed` in the step's folder; a step that was done stays done."""
+    """Run `recipe` with `settings` and `seed` in the step's folder; a step that was done stays done.
+
+    `data` are all data sets; `settings` may say how the recipe is given them.
+    """
 
     name: str
     recipe: str
@@ -30,8 +33,7 @@ class Repeat:
 
     def _made(self, workspace: Workspace) -> Recipe:
         made: Recipe = find("recipes", self.recipe).recipe(
-            **dict(self.settings),
-            data=self.data,
+            **{"data": self.data, **dict(self.settings)},
             base=workspace.base,
             out=str(workspace.folder(self.name) / "run"),
             seed=self.seed,

@@ -10,7 +10,7 @@ from torch import Tensor
 from residency.catalog import find
 from residency.errors import UsageError
 from residency.evaluate.predict import Finish
-from residency.model.collate import BLANK_GREY
+from residency.model.album import BLANK_GREY
 from residency.synthesis.engine import Engine, Request, Sampling, open_engine
 from residency.task import Codec
 from residency.types import Part, Picture, Reading, View

@@ -1,11 +1,16 @@
 """What a task is: how to ask, write an answer as text, read one back and score it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from residency.catalog import find
+from residency.errors import UsageError
 from residency.types import Answer, Box, Part, Point, Sample
+
+_IMAGE = {"en": "the image", "zh": "这张图像"}
+_IMAGES = {"en": "the {count} images", "zh": "这{count}张图像"}
+_SLICES = {"en": "this series of slices", "zh": "这一系列切面"}
 
 
 @runtime_checkable
@@ -38,10 +43,35 @@ class Wording:
 
     `template` names one of the task's templates ("paper" is canonical); `list_options` says whether
     the instruction names the closed answers (VITask's incomplete instruction leaves them out).
+    A template that ends in `*` is a pool, from which training draws: `umit*` the wording `umit` and
+    its variants `umit_...`, `*` every wording of the task.
     """
 
     template: str = "paper"
     list_options: bool = True
+
+    @property
+    def canonical(self) -> "Wording":
+        """Itself, of a pool the wording that stands for it; of `*` the default."""
+        stem = self.template.rstrip("*")
+        return self if stem == self.template else replace(self, template=stem or PAPER.template)
+
+    def pool(self, task: "Task") -> tuple["Wording", ...]:
+        """Every wording of the task that may be drawn.
+
+        Raises:
+            UsageError: a pool that the task does not have.
+        """
+        if not self.template.endswith("*"):
+            return (self,)
+        stem = self.template.rstrip("*")
+        names = [n for n in task.templates if not stem or n == stem or n.startswith(f"{stem}_")]
+        if not names:
+            raise UsageError(
+                f"No wording {self.template!r} for a task of these: {', '.join(task.templates)}. "
+                "Give one of them, or template=* for all."
+            )
+        return tuple(replace(self, template=name) for name in names)
 
 
 PAPER = Wording()
@@ -83,3 +113,11 @@ def task(name: str) -> Task:
 def text_of(parts: tuple[Part, ...]) -> str:
     """A response as the model would print it, control text included."""
     return "".join(str(part) for part in parts if isinstance(part, str))
+
+
+def shown(sample: Sample) -> str:
+    """What an instruction calls the images of a sample: one image, several, or the slices of a volume."""
+    language, count = sample.language, len(sample.images)
+    if sample.volume is not None:
+        return _SLICES[language]
+    return _IMAGE[language] if count < 2 else _IMAGES[language].format(count=count)

@@ -13,18 +13,28 @@ from torch import Tensor
 Language = Literal["en", "zh"]
 
 
+@dataclass(frozen=True, slots=True)
+class Area:
+    """The least and the most pixels that a processor brings an image to; None leaves its own."""
+
+    least: int | None = None
+    most: int | None = None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Picture:
     """An image that is decoded when it is needed.
 
     `load` returns 8-bit RGB in displayed orientation and may raise `DataError`; `key` identifies
     the pixels (a path, or data set/split/index), so equal keys mean equal images. `size` is
-    (width, height) where it is known without decoding; boxes and points need it.
+    (width, height) where it is known without decoding; boxes and points need it. `area` says how
+    large a model is to see it.
     """
 
     key: str
     load: Callable[[], Image]
     size: tuple[int, int] | None = None
+    area: Area = Area()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -253,7 +263,8 @@ class Batch:
     Either `prompts` holds the rows of each view, or `tree` holds all of them at once.
     `pixels` are the processor's tensors for the distinct images of the batch (empty when no view
     shows one); `expert_pixels` are the distinct images that fill an exemplar slot, as the expert
-    sees them. `dropped` and `shrunk` name the samples that the length policy touched.
+    sees them. `datasets` names the data set of every sample that `targets` numbers. `dropped` and
+    `shrunk` name the samples that the length policy touched.
     """
 
     prompts: Mapping[View, Prompt]
@@ -261,6 +272,7 @@ class Batch:
     pixels: Mapping[str, Tensor]
     expert_pixels: Float[Tensor, "m 3 h w"] | None = None
     tree: Tree | None = None
+    datasets: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     shrunk: tuple[str, ...] = ()
 

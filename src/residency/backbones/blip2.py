@@ -27,10 +27,11 @@ from residency.backbone import (
 )
 from residency.codec_json import JsonCodec
 from residency.errors import UsageError
+from residency.types import Area
 
 model_types = ("blip-2",)
 codec = JsonCodec()
-replaces_image, in_row = False, True
+replaces_image, in_row, clips = False, True, None
 untrained = "BLIP-2 is served for evaluation only. Train one of the other families."
 chat = (
     "{% for message in messages %}{% for part in message['content'] %}"
@@ -76,10 +77,10 @@ def slots(model_config: Any, tokenizer: Any) -> tuple[int, int]:
 
 
 def pixels(
-    processor: ProcessorMixin, images: Sequence[Image], max_pixels: int | None
+    processor: ProcessorMixin, images: Sequence[Image], area: Area
 ) -> tuple[dict[str, Tensor], list[ImageLayout]]:
     """Images `[n, 3, h, w]`, all of one size, so nothing can be capped."""
-    del max_pixels
+    del area
     made = processor.image_processor(images=list(images), return_tensors="pt")
     queries: int = processor.num_query_tokens  # type: ignore[attr-defined]
     return {"pixel_values": made["pixel_values"]}, [ImageLayout(queries, (1, queries))] * len(

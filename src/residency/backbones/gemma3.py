@@ -18,11 +18,11 @@ from transformers import PreTrainedModel, ProcessorMixin
 from residency.backbone import ImageLayout, bypassed, sequential_positions, slot_ids
 from residency.codec_json import JsonCodec
 from residency.errors import UsageError
-from residency.types import Prompt, Tree
+from residency.types import Area, Prompt, Tree
 
 model_types = ("gemma3",)
 codec = JsonCodec(box="box_2d", rows_first=True)
-replaces_image, in_row, untrained, chat = True, True, "", ""
+replaces_image, in_row, untrained, chat, clips = True, True, "", "", None
 
 
 def prefixes(model_config: Any) -> Mapping[str, tuple[str, ...]]:
@@ -53,10 +53,10 @@ def slots(model_config: Any, tokenizer: Any) -> tuple[int, int]:
 
 
 def pixels(
-    processor: ProcessorMixin, images: Sequence[Image], max_pixels: int | None
+    processor: ProcessorMixin, images: Sequence[Image], area: Area
 ) -> tuple[dict[str, Tensor], list[ImageLayout]]:
     """Images `[n, 3, h, w]`; every one takes the same number of tokens, so nothing can be capped."""
-    del max_pixels
+    del area
     made = processor.image_processor(images=list(images), return_tensors="pt")
     if torch.as_tensor(made["num_crops"]).any():
         raise UsageError(

@@ -25,10 +25,11 @@ from residency.backbone import (
     slot_ids,
 )
 from residency.codec import InternVLCodec
+from residency.types import Area
 
 model_types = ("internvl",)
 codec = InternVLCodec()
-replaces_image, in_row, untrained, chat = True, True, "", ""
+replaces_image, in_row, untrained, chat, clips = True, True, "", "", None
 separate, template = odd_layers, as_written
 inputs, onward = masked, masked_onward
 
@@ -54,16 +55,16 @@ def merges(model_config: Any) -> float:
 
 
 def pixels(
-    processor: ProcessorMixin, images: Sequence[Image], max_pixels: int | None
+    processor: ProcessorMixin, images: Sequence[Image], area: Area
 ) -> tuple[dict[str, Tensor], list[ImageLayout]]:
-    """Tiles of all images `[tiles, 3, h, w]`; `max_pixels` caps the area of an image's tiles.
+    """Tiles of all images `[tiles, 3, h, w]`; `area.most` caps the area of an image's tiles.
 
     Tiling is the processor's default, which its image processor alone does not know.
     """
     image_processor: Any = processor.image_processor
     options = {"crop_to_patches": True} | dict(getattr(processor, "images_kwargs", {}))
-    if max_pixels is not None:
-        tiles = max_pixels // (image_processor.size["height"] * image_processor.size["width"])
+    if area.most is not None:
+        tiles = area.most // (image_processor.size["height"] * image_processor.size["width"])
         if tiles < 3:  # an image of two tiles gets a third, its thumbnail
             options["crop_to_patches"] = False
         else:

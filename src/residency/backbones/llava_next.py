@@ -28,10 +28,11 @@ from residency.backbone import (
     slot_ids,
 )
 from residency.codec_fractions import FractionCodec
+from residency.types import Area
 
 model_types = ("llava_next",)
 codec = FractionCodec()
-replaces_image, in_row, untrained, chat = True, True, "", ""
+replaces_image, in_row, untrained, chat, clips = True, True, "", "", None
 separate, template = odd_layers, as_written
 inputs, onward = masked, masked_onward
 
@@ -59,16 +60,16 @@ def slots(model_config: Any, tokenizer: Any) -> tuple[int, int]:
 
 
 def pixels(
-    processor: ProcessorMixin, images: Sequence[Image], max_pixels: int | None
+    processor: ProcessorMixin, images: Sequence[Image], area: Area
 ) -> tuple[dict[str, Tensor], list[ImageLayout]]:
     """Tiles of all images `[tiles, 3, h, w]`, how many each has, and its size (height, width).
 
-    `max_pixels` caps the area of the tiles, the whole image's included, by making the image smaller:
+    `area.most` caps the area of the tiles, the whole image's included, by making the image smaller:
     the model derives the grid from its size. There are at least three.
     """
     image_processor: Any = processor.image_processor
-    if max_pixels is not None:
-        images = [_fitted(image, image_processor, max_pixels) for image in images]
+    if area.most is not None:
+        images = [_fitted(image, image_processor, area.most) for image in images]
     made = image_processor(images=list(images), return_tensors="pt")
     edge = made["pixel_values"].shape[-1]
     grids = image_processor.image_grid_pinpoints

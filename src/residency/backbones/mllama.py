@@ -1,7 +1,7 @@
 """Llama 3.2 Vision (Meta, 2024): images by cross-attention, in eight of forty decoder layers.
 
 One `<|image|>` per image in the row. An image is cut into at most four tiles of 560 x 560; transformers
-pads it to four, the states of padding included: real patches attend to them. `max_pixels` is the area of
+pads it to four, the states of padding included: real patches attend to them. `area.most` is the area of
 all tiles, padding included, so 560 * 560 is one tile alone, as InstFree's code (torchtune) reads it.
 A token sees the last image before it (neighbours together); a token before all images sees every state of
 its row, later images included, which is why rows are not read as trees. No box convention is documented:
@@ -20,11 +20,11 @@ from transformers import PreTrainedModel, ProcessorMixin
 
 from residency.backbone import ImageLayout, as_written, replaced, sequential_positions, slot_ids
 from residency.codec_json import JsonCodec
-from residency.types import Prompt, Tree
+from residency.types import Area, Prompt, Tree
 
 model_types = ("mllama",)
 codec = JsonCodec()
-replaces_image, in_row, untrained, chat = True, False, "", ""
+replaces_image, in_row, untrained, chat, clips = True, False, "", "", None
 template = as_written
 
 
@@ -58,7 +58,7 @@ def slots(model_config: Any, tokenizer: Any) -> tuple[int, int]:
 
 
 def pixels(
-    processor: ProcessorMixin, images: Sequence[Image], max_pixels: int | None
+    processor: ProcessorMixin, images: Sequence[Image], area: Area
 ) -> tuple[dict[str, Tensor], list[ImageLayout]]:
     """Tiles of all images `[tiles, 3, h, w]`; of each how many there are, how many real, rows x columns.
 
@@ -67,7 +67,7 @@ def pixels(
     image_processor: Any = processor.image_processor
     most = image_processor.max_image_tiles
     side = image_processor.size["height"]
-    tiles = most if max_pixels is None else min(max(max_pixels // side**2, 1), most)
+    tiles = most if area.most is None else min(max(area.most // side**2, 1), most)
     made = image_processor(
         images=[[image] for image in images], max_image_tiles=tiles, return_tensors="pt"
     )

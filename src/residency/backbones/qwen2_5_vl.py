@@ -20,7 +20,7 @@ from residency.codec_pixels import Qwen25VLCodec
 
 model_types = ("qwen2_5_vl",)
 codec = Qwen25VLCodec()
-replaces_image, in_row, untrained, chat = True, True, "", ""
+replaces_image, in_row, untrained, chat, clips = True, True, "", "", None
 prefixes, slots, separate, merges = (
     qwen2_vl.prefixes,
     qwen2_vl.slots,

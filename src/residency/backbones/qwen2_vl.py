@@ -8,6 +8,7 @@ tokenizer, and its unused last rows serve as slot placeholders.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from PIL.Image import Image
@@ -24,6 +25,7 @@ from residency.backbone import (
     slot_ids,
 )
 from residency.codec import Qwen2VLCodec
+from residency.types import Area
 
 model_types = ("qwen2_vl",)
 codec = Qwen2VLCodec()
@@ -53,21 +55,47 @@ def merges(model_config: Any) -> float:
 
 
 def pixels(
-    processor: ProcessorMixin, images: Sequence[Image], max_pixels: int | None
+    processor: ProcessorMixin, images: Sequence[Image], area: Area
 ) -> tuple[dict[str, Tensor], list[ImageLayout]]:
     """Patches of all images `[patches, channels]` and their grids (time, height, width)."""
     image_processor: Any = processor.image_processor
-    size = dict(image_processor.size)
-    if max_pixels is not None:
-        size["longest_edge"] = min(size["longest_edge"], max_pixels)
-        size["shortest_edge"] = min(size["shortest_edge"], size["longest_edge"])
+    size = _bounds(image_processor.size, area)
     made = image_processor(images=list(images), size=size, return_tensors="pt")
-    merge = image_processor.merge_size
+    return _patches(made["pixel_values"], made["image_grid_thw"], image_processor.merge_size)
+
+
+def clips(
+    processor: ProcessorMixin, clips: Sequence[Sequence[Image]], area: Area
+) -> tuple[dict[str, Tensor], list[ImageLayout]]:
+    """The same of volumes as videos, every slice a frame and two of them a step; `area` is a frame's."""
+    video_processor: Any = processor.video_processor
+    videos = [torch.from_numpy(np.stack([*map(np.asarray, c)])).movedim(3, 1) for c in clips]
+    made = video_processor(
+        videos=videos,
+        size=_bounds(video_processor.size, area),
+        do_sample_frames=False,
+        cap_pixels_per_frame=False,
+        return_tensors="pt",
+    )
+    merge = video_processor.merge_size
+    return _patches(made["pixel_values_videos"], made["video_grid_thw"], merge)
+
+
+def _bounds(size: Any, area: Area) -> dict[str, int]:
+    """The least and the most pixels under the processor's names: its own, lowered or raised to `area`."""
+    most = min(size["longest_edge"], area.most or size["longest_edge"])
+    least = min(size["shortest_edge"], most) if area.least is None else area.least
+    return {"shortest_edge": least, "longest_edge": max(least, most)}
+
+
+def _patches(
+    values: Tensor, grids: Tensor, merge: int
+) -> tuple[dict[str, Tensor], list[ImageLayout]]:
     layouts = [
-        ImageLayout(int(t * h * w) // merge**2, (int(h) // merge, int(w) // merge))
-        for t, h, w in made["image_grid_thw"]
+        ImageLayout(t * h * w // merge**2, (h // merge, w // merge), t)
+        for t, h, w in grids.tolist()
     ]
-    return {key: made[key] for key in ("pixel_values", "image_grid_thw")}, layouts
+    return {"pixel_values": values, "image_grid_thw": grids}, layouts
 
 
 def image_token(processor: ProcessorMixin) -> int:
@@ -82,21 +110,15 @@ def span(processor: ProcessorMixin, tokens: int, slot: Sequence[int]) -> list[in
 
 
 def positions(length: int, spans: Sequence[tuple[int, ImageLayout]]) -> Int[Tensor, "3 t"]:
-    """M-RoPE: text advances all axes; an image spans its grid, then advances by its longer side."""
+    """M-RoPE: text advances all axes; an image spans its grid, then advances by its longest side."""
     pieces, done, position = [], 0, 0
     for start, layout in spans:
         text = torch.arange(start - done) + position
         position += start - done
-        rows, columns = layout.grid
-        grid = torch.stack(
-            [
-                torch.full((rows * columns,), position),
-                torch.arange(rows).repeat_interleave(columns) + position,
-                torch.arange(columns).repeat(rows) + position,
-            ]
-        )
+        sides = (layout.times, *layout.grid)
+        grid = torch.cartesian_prod(*map(torch.arange, sides)).T + position
         pieces += [text.expand(3, -1), grid]
-        position += max(rows, columns)
+        position += max(sides)
         done = start + layout.tokens
     pieces.append((torch.arange(length - done) + position).expand(3, -1))
     return torch.cat(pieces, dim=1)

@@ -21,7 +21,7 @@ from residency.types import Prompt, Tree
 
 model_types = ("qwen3_vl",)
 codec = JsonCodec()
-replaces_image, in_row, untrained, chat = True, True, "", ""
+replaces_image, in_row, untrained, chat, clips = True, True, "", "", None
 slots, separate, merges = qwen2_vl.slots, qwen2_vl.separate, qwen2_vl.merges
 pixels, each, positions = qwen2_vl.pixels, qwen2_vl.each, qwen2_vl.positions
 image_token, span, template = qwen2_vl.image_token, qwen2_vl.span, qwen2_vl.template

@@ -20,7 +20,7 @@ class Case:
     """A volume and what belongs to it: a file per structure, or one file of numbered structures.
 
     `boxes` are the extents of the structures and `contents` hashes of all files, volume first, once
-    `measured` has read them.
+    `measured` has read them; with `structure` only that one is asked about.
     """
 
     volume: Path
@@ -30,6 +30,7 @@ class Case:
     facts: Mapping[str, str] = field(default_factory=dict)
     boxes: tuple[Box3D, ...] = ()
     contents: tuple[str, ...] = ()
+    structure: str = ""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -127,6 +128,15 @@ def measured(case: Case, names: Mapping[int, str]) -> Case:
     return replace(case, boxes=found.boxes, contents=found.contents)
 
 
+def by_structure(case: Case) -> list[Case]:
+    """The case once for each of its structures, in order of first appearance."""
+    names = dict.fromkeys(box.name for box in case.boxes)
+    return [
+        replace(case, boxes=tuple(b for b in case.boxes if b.name == name), structure=name)
+        for name in names
+    ]
+
+
 def sample_of(case: Case, name: str, modality: str, options: tuple[str, ...], look: Look) -> Sample:
     """The sample of a case: its frames as `look` says, its voxels, and boxes, a label or a report.
 
@@ -140,12 +150,13 @@ def sample_of(case: Case, name: str, modality: str, options: tuple[str, ...], lo
     label, report = case.facts.get("label", ""), case.facts.get("report", "")
     answer: Answer = label or report or case.boxes
     return Sample(
-        id=f"{name}/{case.key}",
+        id=f"{name}/{case.key}" + (f"/{case.structure}" if case.structure else ""),
         dataset=name,
         task="classification" if label else "report" if report else "detection3d",
         answer=answer,
         images=pictures,
         volume=volume,
+        question=case.structure,
         options=options if label else (),
         modality=modality,
         group=case.facts.get("group") or case.key,

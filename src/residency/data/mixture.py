@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from residency.data.augment import Augment
 from residency.data.mix import Mix
-from residency.data.negatives import Negatives
+from residency.data.negatives import Negatives, uniform
 from residency.data.retelling import Retelling, rarity
 from residency.data.sampler import balanced, drawn, endless, order
 from residency.data.strata import stratified, stratum
@@ -218,16 +218,21 @@ class Mixture:
             )
         images = tuple(ImagePart(number) for number in range(len(sample.images)))
         if self.turns != "apart":
-            return [Reading(sample=sample, conversation=self._joined(sample, images))]
+            return [Reading(sample=sample, conversation=self._joined(sample, images, draw))]
         asked = (sample, *(replace(more, images=sample.images) for more in sample.also))
         return [
-            self.retelling(Reading(sample=one, conversation=self._turns(one, images)), (*draw, k))
+            self.retelling(
+                Reading(sample=one, conversation=self._turns(one, images, (*draw, k))), (*draw, k)
+            )
             for k, one in enumerate(asked)
         ]
 
-    def _joined(self, sample: Sample, images: tuple[ImagePart, ...]) -> tuple[Turn, ...]:
+    def _joined(
+        self, sample: Sample, images: tuple[ImagePart, ...], draw: tuple[int, ...]
+    ) -> tuple[Turn, ...]:
         """One conversation of all exchanges; the images stand in its first turn."""
-        first, *rest = (self._turns(one, ()) for one in (sample, *sample.also))
+        spoken = enumerate((sample, *sample.also))
+        first, *rest = (self._turns(one, (), (*draw, k)) for k, one in spoken)
         asked, answered = first
         opening = (replace(asked, parts=(*images, *asked.parts)), answered)
         if self.turns == "joined":
@@ -254,15 +259,21 @@ class Mixture:
             reading = replace(reading, shuffled=self.shown(shuffled, seed, epoch))
         return reading
 
-    def _turns(self, sample: Sample, images: tuple[ImagePart, ...]) -> tuple[Turn, Turn]:
+    def _turns(
+        self, sample: Sample, images: tuple[ImagePart, ...], draw: tuple[int, ...]
+    ) -> tuple[Turn, Turn]:
+        """Instruction and response, in the words that the wording's pool gives at a draw."""
+        spoken = self._task(sample)
+        pool = self.wording.pool(spoken)
+        said = pool[uniform(len(pool), *draw, 2)] if len(pool) > 1 else pool[0]
         return (
-            Turn("user", (*images, self._task(sample).ask(sample, self.wording))),
-            Turn("assistant", self.response(sample), learn=True),
+            Turn("user", (*images, spoken.ask(sample, said))),
+            Turn("assistant", spoken.write(sample, self.codec, said), learn=True),
         )
 
     def response(self, sample: Sample) -> tuple[Part, ...]:
-        """The reference answer as the response to learn."""
-        return self._task(sample).write(sample, self.codec, self.wording)
+        """The reference answer as the response to learn, in its canonical words."""
+        return self._task(sample).write(sample, self.codec, self.wording.canonical)
 
     @cached_property
     def weights(self) -> Float[np.ndarray, " n"] | None:
@@ -293,7 +304,7 @@ class Mixture:
 
     def _pair(self, index: int) -> tuple[Hashable, Hashable]:
         sample = self.sample(index)
-        instruction = self._task(sample).ask(sample, self.wording)
+        instruction = self._task(sample).ask(sample, self.wording.canonical)
         words = isinstance(sample.answer, str) or all(isinstance(a, str) for a in sample.answer)
         # Writing boxes and points needs the image size, hence a decoded image: compare the facts.
         response: Hashable = text_of(self.response(sample)) if words else sample.answer

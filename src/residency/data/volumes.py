@@ -111,11 +111,15 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Slices:
-    """Which slices were taken: the map between a frame's number, its voxel and its millimetres."""
+    """Which slices were taken: the map between a frame's number, its voxel and its millimetres.
+
+    `as_stored` slices are shown as they lie in the array, not turned as those of a RAS+ volume are.
+    """
 
     places: tuple[int, ...]
     first_mm: float
     step_mm: float
+    as_stored: bool = False
 
     def voxel(self, frame: float) -> float:
         """The voxel z of a place between frames, as a model states it."""
@@ -136,13 +140,15 @@ class Slices:
             "slices": " ".join(map(str, self.places)),
             "first_mm": f"{self.first_mm:.6g}",
             "step_mm": f"{self.step_mm:.6g}",
+            **({"as_stored": "yes"} if self.as_stored else {}),
         }
 
     @classmethod
     def of(cls, attributes: Mapping[str, str]) -> "Slices":
         """The map that `attributes` wrote down."""
         places = tuple(int(place) for place in attributes["slices"].split())
-        return cls(places, float(attributes["first_mm"]), float(attributes["step_mm"]))
+        first, step = float(attributes["first_mm"]), float(attributes["step_mm"])
+        return cls(places, first, step, "as_stored" in attributes)
 
 
 def choose(depth: int, *, how: Choice = "uniform", count: int = FRAMES) -> tuple[int, ...]:

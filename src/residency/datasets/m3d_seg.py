@@ -25,11 +25,12 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 
 from residency.data.images import ImageError, inside
-from residency.data.m3d import m3d_volume
+from residency.data.m3d import DEPTH, m3d_volume
 from residency.data.m3d_names import M3D_NAMES
 from residency.data.published import Defects, Published, assemble, holds
 from residency.data.records import listed, plain, read_json
 from residency.data.splits import SYNONYMS
+from residency.data.volumes import Slices
 from residency.dataset import Dataset
 from residency.errors import DataError
 from residency.types import Box3D, Sample
@@ -46,6 +47,7 @@ ABOUT = Published(
     tested_on="fixture",
     modality={"en": "CT", "zh": "CT"},
 )
+SLICES = Slices(tuple(range(DEPTH)), float("nan"), float("nan"), as_stored=True)
 
 
 class Masked(NamedTuple):
@@ -162,4 +164,5 @@ def _sample(root: Path, split: str, row: Masked) -> Sample:
         question=row.name,
         modality=ABOUT.modality["en"],
         group=row.image,
+        attributes=SLICES.attributes,
     )

@@ -5,6 +5,7 @@ with `segmentations/ORGAN.nii.gz` (TotalSegmentator); `imagesTr`, `labelsTr` and
 names of labels (nnU-Net); or a CSV beside the volumes with `image` and `label` or `report`, and
 optional `split` and `patient`. A case becomes 32 frames beside its voxels, or as the options say:
 `nifti:PATH:window=lung:frames=16`; boxes count voxels of the volume in RAS+ order, upper corner exclusive.
+With `boxes=each` every structure is asked about by itself; of a single case its structures are then split.
 Source and licence are the owner's.
 """
 
@@ -14,7 +15,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from residency.data.card import Card, distinct_labels, read_card
-from residency.data.cases import Case, find_cases, measured, read_names, sample_of
+from residency.data.cases import (
+    Case,
+    by_structure,
+    find_cases,
+    measured,
+    read_names,
+    sample_of,
+)
 from residency.data.columns import SUFFIXES as TABLES
 from residency.data.columns import read_columns
 from residency.data.documents import RowError, read_json
@@ -26,7 +34,7 @@ from residency.data.nifti import is_nifti
 from residency.data.splits import SPLITS, SYNONYMS, assign
 from residency.data.volumes import Look
 from residency.dataset import Dataset
-from residency.errors import DataError
+from residency.errors import DataError, UsageError
 from residency.types import Sample
 
 MARKS = ("imagesTr", "*.nii", "*.nii.gz", "*/*.nii", "*/*.nii.gz")
@@ -42,17 +50,21 @@ def recognises(path: Path) -> bool:
         return False
 
 
-def load(where: str, *, window: str = "", frames: str = "32") -> Dataset:
+def load(where: str, *, window: str = "", frames: str = "32", boxes: str = "all") -> Dataset:
     """Open a volume or a folder of volumes; a case that cannot be used is a bad row.
 
     `window` is a CT window by name, `rgb` (three as colours) or LEVEL/WIDTH; `frames` a number of
-    slices, or `all`.
+    slices, or `all`; `boxes` are `all` in one answer, or `each` in a sample of its own.
 
     Raises:
         DataError: no such path, no volume, or a table that names none.
         UsageError: an option that means nothing.
     """
     look = Look.of(window, frames)
+    if boxes not in ("all", "each"):
+        raise UsageError(
+            f"boxes={boxes}: expected all (in one answer) or each (in its own sample)."
+        )
     path = Path(where)
     if not where or not recognises(path):
         raise DataError(f"No NIfTI volume in {where!r}. Write nifti:PATH of a file or folder.")
@@ -77,7 +89,7 @@ def load(where: str, *, window: str = "", frames: str = "32") -> Dataset:
             "folder `segmentations` beside it, or name it in a table with label or report."
         )
     notes.append("A volume of the head shows a face when it is rendered: remove it before sharing.")
-    return _assembled(path.resolve().name, root, cases, names, notes, look)
+    return _assembled(path.resolve().name, root, cases, names, notes, look, each=boxes == "each")
 
 
 def _assembled(
@@ -87,6 +99,7 @@ def _assembled(
     names: dict[int, str],
     notes: list[str],
     look: Look,
+    each: bool,
 ) -> Dataset:
     card = _card(root)
     labels = card.labels or tuple(sorted({c.facts["label"] for c in cases if c.facts.get("label")}))
@@ -108,6 +121,8 @@ def _assembled(
             faults[side].append(error)
             contents = tuple(content(file) for file in case.files if file.is_file())
         state.update(b"".join(map(bytes.fromhex, contents)))
+    if each:
+        splits = _by_structure(splits, notes)
     first = next((split for split, rows in splits.items() if rows), "")
     if not first:
         raise DataError(
@@ -127,12 +142,28 @@ def _assembled(
         },
         labels=distinct_labels(labels, str(root)),
         modality=card.modality,
-        digest=state.hexdigest() + look.mark,
+        digest=state.hexdigest() + look.mark + "each" * each,
         source=card.source,
         licence=card.licence,
         notes=(*card.notes, *notes),
         defects={"Masks without a single voxel (no box)": empty} if empty else {},
     )
+
+
+def _by_structure(splits: Mapping[str, list[Case]], notes: list[str]) -> dict[str, list[Case]]:
+    """A row for each structure; one case alone cannot be split, so its structures are."""
+    if sum(map(len, splits.values())) > 1:
+        return {
+            split: [o for row in rows for o in by_structure(row)] for split, rows in splits.items()
+        }
+    every = [one for rows in splits.values() for row in rows for one in by_structure(row)]
+    found: dict[str, list[Case]] = {split: [] for split in SPLITS}
+    for one, place in zip(every, assign([one.structure for one in every]), strict=True):
+        found[SPLITS[place]].append(one)
+    notes.append(
+        "One case: its structures were split 70/10/20, seed 0, so every split shows the same volume."
+    )
+    return found
 
 
 def _sample(

@@ -2,7 +2,9 @@
 
 `phantoms`, `phantoms:MODALITY` or `phantoms:MODALITY:key=value,key=value`, where a colon may stand
 for a comma. Modalities are the modules of `residency.phantoms.modalities`; `ct_volume` gives the
-volume whose cut `ct` shows. A sample depends on (seed, split, index) alone.
+volume whose cut `ct` shows, and `frames` of its slices as images (`frames=24`: all). Its voxels, and
+cuboids in them, lie as the slices are shown: x along the width, z from the top of the abdomen down.
+A sample depends on (seed, split, index) alone.
 """
 
 import hashlib
@@ -16,20 +18,21 @@ import numpy as np
 from PIL import Image
 
 from residency.catalog import find, names, suggest
+from residency.data.volumes import Slices, choose
 from residency.dataset import Dataset
 from residency.errors import UsageError
-from residency.phantoms.case import Case, Modality, fill, localise, report, say, stream
+from residency.phantoms.asking import ask
+from residency.phantoms.case import Case, Modality, localise, say, stream
 from residency.phantoms.recent import Recent
-from residency.types import Answer, Box, Language, Picture, Point, Sample, Volume
+from residency.types import Language, Picture, Sample, Volume
 
 DEFAULT = "smear"
 VERSION = 1  # raise it with every change of what is drawn or painted
-TASKS = ("classification", "report", "detection", "landmark", "vqa", "caption")
+TASKS = (
+    "classification", "report", "detection", "detection3d", "landmark", "vqa", "mcq", "caption",
+)  # fmt: skip
 LANGUAGES = ("en", "zh")
-QUESTIONS = {
-    "en": ("What is the {trait}?", "Is the {trait} {value}?", ("yes", "no")),
-    "zh": ("{trait}是什么?", "{trait}是{value}吗?", ("是", "否")),
-}
+FLAT = ("detection", "landmark")  # tasks of a picture alone
 CASE_BYTES = 20_000  # what a case weighs at most, in any modality
 # Drawing and painting cost about 10 ms a sample, and every step of a run asks for the same ones.
 _CASES: Recent[Case] = Recent(budget=80_000_000, weigh=lambda case: CASE_BYTES)
@@ -48,6 +51,7 @@ class Options:
     size: int = 96
     task: str = "classification"
     language: str = "en"
+    frames: int = 12
 
 
 def recognises(path: Path) -> bool:
@@ -70,11 +74,7 @@ def load(where: str) -> Dataset:
             f"Available: {', '.join(kinds)}."
         )
     options = parse(",".join(rest))
-    if kind.endswith("_volume") and options.task in ("detection", "landmark"):
-        raise UsageError(
-            f"phantoms:{kind} has no task {options.task!r}: its boxes and landmarks belong to one "
-            f"slice. Use phantoms:{kind.removesuffix('_volume')} instead."
-        )
+    _check(kind, options)
     modality: Modality = find("phantoms.modalities", kind.removesuffix("_volume"))
     name = spell(kind, options)
     return Dataset(
@@ -95,6 +95,20 @@ def load(where: str) -> Dataset:
         notes=(f"Painted images, version {VERSION}; not patient data.",),
         synthetic=True,
     )
+
+
+def _check(kind: str, options: Options) -> None:
+    """Refuse a task that the modality does not have, and frames of what is no volume."""
+    volume = kind.endswith("_volume")
+    if volume and options.task in FLAT:
+        raise UsageError(
+            f"phantoms:{kind} has no task {options.task!r}: its boxes and landmarks belong to one "
+            f"slice. Use phantoms:{kind.removesuffix('_volume')} instead, or task=detection3d."
+        )
+    if not volume and options.task == "detection3d":
+        raise UsageError(f"phantoms:{kind} is flat and has no cuboids. Use phantoms:ct_volume.")
+    if not volume and options.frames != Options().frames:
+        raise UsageError(f"phantoms:{kind} is one picture: frames={options.frames} says nothing.")
 
 
 def modalities() -> list[str]:
@@ -133,7 +147,9 @@ def _value(key: str, text: str) -> str | int | float:
                 f"Available: {', '.join(closed[key])}."
             )
         return text
-    low, high = {"shift": (0, 1), "size": (32, 1024), "seed": (0, 2**31)}.get(key, (0, 10**7))
+    low, high = {"shift": (0, 1), "size": (32, 1024), "seed": (0, 2**31), "frames": (1, 24)}.get(
+        key, (0, 10**7)
+    )
     kind = float if key == "shift" else int
     try:
         number = kind(text)
@@ -153,8 +169,11 @@ def spell(kind: str, options: Options) -> str:
 
 
 def digest(kind: str, options: Options) -> str:
-    """Identifies the content: the code version and every option."""
-    content = repr((VERSION, kind, sorted(asdict(options).items())))
+    """Identifies the content: the code version and every option that the modality has."""
+    own = asdict(options)
+    if not kind.endswith("_volume"):
+        own.pop("frames")
+    content = repr((VERSION, kind, sorted(own.items())))
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
@@ -190,22 +209,57 @@ class Source:
     def sample(self, index: int) -> Sample:
         """The sample; its pixels are painted when they are loaded."""
         case, language = self.case(index), _language(self.options)
-        question, options, answer = _ask(self, case, index)
-        patient = f"{self.root[1]}-{self.options.seed}-{self.split}-p{self.patients[index]:05d}"
         volume = self.kind.endswith("_volume")
+        asked = ask(
+            self.modality,
+            case,
+            self.options.task,
+            language,
+            size=self.options.size,
+            rng=stream(*self.root, "question", index),
+            volume=volume,
+        )
+        patient = f"{self.root[1]}-{self.options.seed}-{self.split}-p{self.patients[index]:05d}"
         return Sample(
             id=f"{self.kind}-{self.split}-{index:06d}",
             dataset=self.dataset,
             task=self.options.task,
-            answer=answer,
-            images=() if volume else (self._picture(case, index),),
+            answer=asked.answer,
+            images=self._frames(case, index) if volume else (self._picture(case, index),),
             volume=self._volume(case, index) if volume else None,
-            question=question,
-            options=options,
+            question=asked.question,
+            options=asked.options,
             modality=say(self.modality, self.modality.NAME, language),
             group=patient,
-            attributes=localise(self.modality, case, language),
+            attributes=self._attributes(case, language),
             language=language,
+        )
+
+    def _attributes(self, case: Case, language: Language) -> Mapping[str, str]:
+        """The facts, and of cuboids the map from frames to voxels and millimetres."""
+        facts = localise(self.modality, case, language)
+        if not self.kind.endswith("_volume"):
+            return facts
+        for trait in self.modality.OF_A_SLICE:  # type: ignore[attr-defined]
+            facts.pop(say(self.modality, trait, language))
+        if self.options.task != "detection3d":
+            return facts
+        step = self.modality.spacing_mm(self.options.size)[0]  # type: ignore[attr-defined]
+        return {**facts, **Slices(self._places(), 0.0, -step, as_stored=True).attributes}
+
+    def _places(self) -> tuple[int, ...]:
+        """The slices that are shown."""
+        return choose(self.modality.DEPTH, count=self.options.frames)  # type: ignore[attr-defined]
+
+    def _frames(self, case: Case, index: int) -> tuple[Picture, ...]:
+        size = self.options.size
+        return tuple(
+            Picture(
+                key=f"{self.key(index)}/volume#z={place}",
+                load=partial(_cut, self, case, index, place),
+                size=(size, size),
+            )
+            for place in self._places()
         )
 
     def key(self, index: int) -> str:
@@ -260,66 +314,20 @@ def _picture(source: Source, case: Case, index: int) -> Image.Image:
     return Image.fromarray(_PIXELS.get(source.key(index), paint))
 
 
+def _cut(source: Source, case: Case, index: int, place: int) -> Image.Image:
+    def paint() -> np.ndarray:
+        pixels, options = stream(*source.root, "pixels", index), source.options
+        made: np.ndarray = source.modality.cut(  # type: ignore[attr-defined]
+            case, place, options.size, options.shift, pixels
+        )
+        return made
+
+    return Image.fromarray(_PIXELS.get((source.key(index), place), paint))
+
+
 def _voxels(source: Source, case: Case, index: int) -> np.ndarray:
     pixels, options = stream(*source.root, "pixels", index), source.options
     voxels: np.ndarray = source.modality.voxels(  # type: ignore[attr-defined]
         case, options.size, options.shift, pixels
     )
     return voxels
-
-
-def _ask(source: Source, case: Case, index: int) -> tuple[str, tuple[str, ...], Answer]:
-    """The question (empty where the task asks by itself), the closed options and the answer."""
-    modality, language, size = source.modality, _language(source.options), source.options.size
-    task = source.options.task
-    if task == "classification":
-        labels = tuple(say(modality, label, language) for label in modality.LABELS)
-        return "", labels, say(modality, case.label, language)
-    if task == "report":
-        return "", (), report(modality, case, language)
-    if task == "caption":
-        return "", (), fill(modality, case, case.caption, language)
-    if task == "vqa":
-        return _question(modality, case, language, stream(*source.root, "question", index))
-    if task == "detection":
-        return "", (), boxes(modality, case, size, language)
-    found = landmarks(modality, case, size, language)
-    return "", tuple(point.name for point in found), found
-
-
-def boxes(modality: Modality, case: Case, size: int, language: Language) -> tuple[Box, ...]:
-    """The boxes of a case in pixels of a `size` x `size` image."""
-    return tuple(
-        Box(
-            name=say(modality, name, language),
-            x1=round(x1 * size, 2), y1=round(y1 * size, 2),
-            x2=round(x2 * size, 2), y2=round(y2 * size, 2),
-        )
-        for name, (x1, y1, x2, y2) in case.boxes
-    )  # fmt: skip
-
-
-def landmarks(modality: Modality, case: Case, size: int, language: Language) -> tuple[Point, ...]:
-    """The landmarks of a case in pixels of a `size` x `size` image."""
-    return tuple(
-        Point(name=say(modality, name, language), x=round(x * size, 2), y=round(y * size, 2))
-        for name, (x, y) in case.points
-    )
-
-
-def _question(
-    modality: Modality, case: Case, language: Language, rng: np.random.Generator
-) -> tuple[str, tuple[str, ...], str]:
-    """One question about a trait: half open, half yes/no with as many yes as no."""
-    traits: Mapping[str, tuple[str, ...]] = modality.TRAITS
-    trait = list(traits)[int(rng.integers(len(traits)))]
-    truth = case.facts[trait]
-    what, whether, verdicts = QUESTIONS[language]
-    names_trait = say(modality, trait, language)
-    if rng.random() < 0.5:
-        return what.format(trait=names_trait), (), say(modality, truth, language)
-    others = [value for value in traits[trait] if value != truth]
-    holds = bool(rng.random() < 0.5)
-    value = truth if holds else others[int(rng.integers(len(others)))]
-    asked = whether.format(trait=names_trait, value=say(modality, value, language))
-    return asked, verdicts, verdicts[0] if holds else verdicts[1]

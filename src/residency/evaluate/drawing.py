@@ -59,16 +59,15 @@ def shapes(
         if isinstance(entry, Box | Point):
             yield entry
         elif isinstance(entry, Box3D) and "slices" in attributes:
-            place = _slices(attributes).places[frame]
-            if entry.z1 <= place < entry.z2:
-                # Slices are shown front up, the patient's right at the left.
-                yield Box(
-                    name=entry.name,
-                    x1=size[0] - entry.x2,
-                    y1=size[1] - entry.y2,
-                    x2=size[0] - entry.x1,
-                    y2=size[1] - entry.y1,
-                )
+            slices = _slices(attributes)
+            if entry.z1 <= slices.places[frame] < entry.z2:
+                low, high = (entry.x1, entry.y1), (entry.x2, entry.y2)
+                if not slices.as_stored:  # turned: front up, the patient's right at the left
+                    low, high = (
+                        (size[0] - high[0], size[1] - high[1]),
+                        (size[0] - low[0], size[1] - low[1]),
+                    )
+                yield Box(name=entry.name, x1=low[0], y1=low[1], x2=high[0], y2=high[1])
 
 
 def _slices(attributes: Mapping[str, object]) -> Slices:

@@ -1,24 +1,32 @@
 """From readings to a batch: every view of every reading, each distinct image prepared once."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor, nn
-from transformers import ProcessorMixin
+from torch import nn
 
-from residency.backbone import Family, ImageLayout
+from residency.backbone import ImageLayout
 from residency.codec_pixels import Qwen25VLCodec
 from residency.errors import DataError
+from residency.model.album import Album, single, size_of
 from residency.model.expert import Expert
 from residency.model.rows import Composer, Row, Slots
 from residency.model.trees import Path, grow
-from residency.types import Batch, Picture, Prompt, Reading, Targets, View
+from residency.types import (
+    Area,
+    Batch,
+    Conversation,
+    ImagePart,
+    Prompt,
+    Reading,
+    Sample,
+    Targets,
+    View,
+)
 
-BLANK_GREY = (128, 128, 128)  # the blank image keeps the size of the image it stands for
 # Rows of their own for each view, one tree for all that begins alike, or rows without the responses.
 Form = Literal["rows", "trees", "prompts"]
 _LEAST_START = 512 * 512  # processors enlarge small images, so shrinking starts no lower
@@ -33,71 +41,6 @@ class Limits:
 
     max_tokens: int = 4096
     too_long: Literal["fail", "drop", "shrink"] = "fail"
-
-
-class Album:
-    """The distinct images of a batch by key: decoded once, preprocessed together.
-
-    `budgets` caps the area in pixels of an image; images without one follow the processor.
-    """
-
-    def __init__(self, family: Family, processor: ProcessorMixin) -> None:
-        self._family, self._processor = family, processor
-        self.images: dict[str, Image.Image] = {}
-        self.layouts: dict[str, ImageLayout] = {}
-        self.pixels: dict[str, Tensor] = {}
-        self.budgets: dict[str, int] = {}
-
-    def add(self, picture: Picture, view: View) -> str:
-        """Decode what a view shows of a picture, unless it is there already; returns its key."""
-        if view.image == "blank":  # blank images of one size are one image
-            known = self.images.get(picture.key)
-            size = known.size if known else picture.size or picture.load().size
-            key = f"blank:{size[0]}x{size[1]}"
-            if key not in self.images:
-                self.images[key] = Image.new("RGB", size, BLANK_GREY)
-            return key
-        if picture.key not in self.images:
-            self.images[picture.key] = picture.load()
-        return picture.key
-
-    def keep(self, keys: Iterable[str]) -> None:
-        """Forget every other image."""
-        wanted = set(keys)
-        self.images = {key: image for key, image in self.images.items() if key in wanted}
-
-    def prepare(self) -> None:
-        """Preprocess all images: in one call, or one by one where areas are capped.
-
-        Raises:
-            DataError: the processor refuses an image, for example one that is far too narrow.
-        """
-        self.pixels, self.layouts = self.processed(self.images)
-
-    def processed(self, keys: Iterable[str]) -> tuple[dict[str, Tensor], dict[str, ImageLayout]]:
-        """Tensors for the vision encoder and the layout of each image, in the order of `keys`."""
-        keys = list(keys)
-        if not keys:
-            return {}, {}
-        capped = any(key in self.budgets for key in keys)
-        made = [self._call(group) for group in ([[key] for key in keys] if capped else [keys])]
-        pixels = {name: torch.cat([p[name] for p, _ in made]) for name in made[0][0]}
-        layouts = [layout for _, of in made for layout in of]
-        return pixels, dict(zip(keys, layouts, strict=True))
-
-    def _call(self, keys: Sequence[str]) -> tuple[dict[str, Tensor], list[ImageLayout]]:
-        images = [self.images[key] for key in keys]
-        try:
-            return self._family.pixels(self._processor, images, self.budgets.get(keys[0]))
-        except ValueError as error:
-            if len(keys) > 1:
-                for key in keys:  # find the one to name
-                    self._call([key])
-            size = "x".join(map(str, images[0].size))
-            raise DataError(
-                f"Image {keys[0]} ({size}) cannot be preprocessed: {error}. "
-                "Crop it or leave it out."
-            ) from error
 
 
 @dataclass(slots=True, eq=False)
@@ -130,8 +73,9 @@ class Collator:
         album = Album(self._composer.family, self._composer.processor)
         drafts = []
         for r in readings:
-            shown = {view: [album.add(p, view) for p in _pictures(r, view)] for view in slots}
-            drafts.append(_Draft(r, shown))
+            drafts.append(_Draft(r, {view: album.add(_seen(r, view), view) for view in slots}))
+            if any(picture.area != Area() for picture in r.sample.images):
+                self._refuse_placed(r.sample, "have an area of its own")
         album.prepare()
         for draft in drafts:
             self._write(draft, album.layouts, slots, form)
@@ -159,9 +103,12 @@ class Collator:
     ) -> None:
         for view, keys in draft.shown.items():
             of = [layouts[key] for key in keys]
+            said = draft.reading.conversation
+            if len(keys) < len(_seen(draft.reading, view).images):
+                said = _as_clip(said)
             try:
                 draft.rows[view] = self._composer.row(
-                    draft.reading.conversation, of, slots[view], answer=form != "prompts"
+                    said, of, slots[view], answer=form != "prompts"
                 )
             except DataError as error:
                 raise DataError(f"Sample {draft.reading.sample.id!r}: {error}") from error
@@ -178,9 +125,9 @@ class Collator:
                 f"Sample {draft.reading.sample.id!r} needs {draft.longest} tokens, the limit is "
                 f"{limit.max_tokens}. Raise max_tokens, or choose too_long=drop or shrink."
             )
-        self._refuse_placed(draft)
+        self._refuse_placed(draft.reading.sample, "be shrunk")
         keys = sorted(draft.keys)
-        area = max([_LEAST_START, *(w * h for w, h in (album.images[k].size for k in keys))])
+        area = max([_LEAST_START, *(w * h for w, h in (size_of(album.images[k]) for k in keys))])
         while keys and area > 1:
             area //= 2
             for key in keys:  # an image that another sample shrank further stays so
@@ -193,17 +140,16 @@ class Collator:
             "smallest images: its text is too long. Raise max_tokens, or choose too_long=drop."
         )
 
-    def _refuse_placed(self, draft: _Draft) -> None:
+    def _refuse_placed(self, sample: Sample, what: str) -> None:
         """Boxes that count pixels of the resized image would be wrong after another resize."""
-        sample = draft.reading.sample
         placed = isinstance(sample.answer, tuple) and not all(
             isinstance(part, str) for part in sample.answer
         )
         if placed and isinstance(self._composer.family.codec, Qwen25VLCodec):
             raise DataError(
                 f"Sample {sample.id!r} has boxes or points, which this family writes in pixels of "
-                "the resized image, so its image cannot be shrunk. Raise max_tokens, or choose "
-                "too_long=drop."
+                f"the resized image, so its image cannot {what}. Raise max_tokens, choose "
+                "too_long=drop, or leave min_pixels and max_pixels out."
             )
 
     def _batch(
@@ -225,7 +171,7 @@ class Collator:
         )
         expert_pixels = None
         if keys and self._expert is not None:
-            expert_pixels = self._expert.pixels([album.images[key] for key in keys])
+            expert_pixels = self._expert.pixels([single(album.images[key]) for key in keys])
         place = {key: n for n, key in enumerate(keys)}
         prompts, tree = {}, None
         if form == "trees":
@@ -242,6 +188,7 @@ class Collator:
             targets=self._targets(drafts, next(iter(slots))),
             pixels=pixels,
             expert_pixels=expert_pixels,
+            datasets=tuple(draft.reading.sample.dataset for draft in drafts),
             dropped=dropped,
             shrunk=shrunk,
         )
@@ -336,12 +283,21 @@ class Collator:
         )
 
 
-def _pictures(reading: Reading, view: View) -> tuple[Picture, ...]:
+def _as_clip(conversation: Conversation) -> Conversation:
+    """The conversation with one place for all slices, where the first of them stood."""
+    return tuple(
+        replace(t, parts=tuple(p for p in t.parts if not isinstance(p, ImagePart) or not p.index))
+        for t in conversation
+    )
+
+
+def _seen(reading: Reading, view: View) -> Sample:
+    """The sample whose images a view shows."""
     if view.image in ("own", "blank"):
-        return reading.sample.images
+        return reading.sample
     other = reading.negative if view.image == "negative" else reading.shuffled
     if other is None:
         raise DataError(
             f"Sample {reading.sample.id!r} has no {view.image} image for view {view.name!r}."
         )
-    return other.images
+    return other

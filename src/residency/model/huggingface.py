@@ -323,6 +323,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
             images=tree.images,
             exemplars=tree.exemplars,
         ),
+        datasets=batch.datasets,
         dropped=batch.dropped,
         shrunk=batch.shrunk,
     )

@@ -14,7 +14,7 @@ metrics = (
     "rouge_l@coco",
     "cider_d@coco",
 )
-templates = ("paper", "what", "caption", "detail", "summary")
+templates = ("paper", "what", "caption", "detail", "summary", "umit", "umit_tell", "umit_say")
 
 _ASK = {
     "en": {
@@ -23,6 +23,9 @@ _ASK = {
         "caption": "Write a caption for the image.",
         "detail": "Tell me what is shown here, with its details.",
         "summary": "Sum up what the image contains.",
+        "umit": "Given the image, describe it.",
+        "umit_tell": "Look at the image and tell what it shows.",
+        "umit_say": "Say in words what this image contains.",
     },
     "zh": {
         "paper": "描述这张图像。",
@@ -30,6 +33,9 @@ _ASK = {
         "caption": "为这张图像写一段说明。",
         "detail": "请详细说明图中显示的内容。",
         "summary": "概括图像的内容。",
+        "umit": "根据图像，对其进行描述。",
+        "umit_tell": "观察图像，说明它显示了什么。",
+        "umit_say": "用文字说明这张图像的内容。",
     },
 }
 

@@ -1,14 +1,16 @@
 """Name the class of an image, or every finding in it: VITask's instruction (Bai et al., 2024).
 
 Wordings: `paper` is App. A.1 (response "{label}."), `section3` the other form that the paper prints
-("for diagnosis", no full stop), `category` says the same without medicine. Without `list_options`
+("for diagnosis", no full stop), `category` says the same without medicine, `umit` and its variants
+number the options, and the response is `1:label` (UMIT, Yu et al., 2025; our words). Without `list_options`
 the label sentence is left out: the paper's incomplete instruction.
 """
 
+import re
 from collections.abc import Sequence
 
 from residency.errors import DataError, UsageError
-from residency.task import PAPER, Codec, Wording
+from residency.task import PAPER, Codec, Wording, shown
 from residency.text import NOTHING, read_label, read_labels
 from residency.types import Answer, Part, Sample
 
@@ -22,7 +24,7 @@ metrics = (
     "label_accuracy",
     "samples_f1",
 )
-templates = ("paper", "section3", "category")
+templates = ("paper", "section3", "category", "umit", "umit_which", "umit_option", "umit_decide")
 
 # Per language and wording: what is asked, what joins it to the label sentence, and that sentence.
 _ASK = {
@@ -41,6 +43,47 @@ _ASK = {
     ("zh", "section3"): ("分析给定的{image}并作出诊断。", "", "可能的诊断有：{labels}。"),
     ("zh", "category"): ("给定的{image}属于哪一类？", "\n", "可能的类别有：{labels}。"),
 }
+# Numbered options; per language and wording for one label and for a set of labels.
+_UMIT = {
+    "en": {
+        "umit": (
+            "Given {image}, choose one option from\n{labels}\nto answer: {question}",
+            "Given {image}, choose every option that holds from\n{labels}\nto answer: {question}",
+        ),
+        "umit_which": (
+            "{question} Options:\n{labels}\nAnswer from {image} with one of them.",
+            "{question} Options:\n{labels}\nAnswer from {image} with all that hold.",
+        ),
+        "umit_option": (
+            "Look at {image} and pick the right option. {question}\n{labels}",
+            "Look at {image} and pick all right options. {question}\n{labels}",
+        ),
+        "umit_decide": (
+            "Decide from {image} between\n{labels}\n{question}",
+            "Decide from {image} which of these hold:\n{labels}\n{question}",
+        ),
+    },
+    "zh": {
+        "umit": (
+            "根据{image}，从以下选项中选择一项：\n{labels}\n回答：{question}",
+            "根据{image}，从以下选项中选择所有符合的：\n{labels}\n回答：{question}",
+        ),
+        "umit_which": (
+            "{question}选项：\n{labels}\n请依据{image}用其中一项回答。",
+            "{question}选项：\n{labels}\n请依据{image}用所有符合的选项回答。",
+        ),
+        "umit_option": (
+            "观察{image}，选出正确的选项。{question}\n{labels}",
+            "观察{image}，选出所有正确的选项。{question}\n{labels}",
+        ),
+        "umit_decide": (
+            "依据{image}在以下各项中判断：\n{labels}\n{question}",
+            "依据{image}判断以下哪些符合：\n{labels}\n{question}",
+        ),
+    },
+}
+_QUESTION = {"en": "Which class does this {image} belong to?", "zh": "这张{image}属于哪一类？"}
+_NUMBER = re.compile(r"(?<!\w)\d+\s*[:：]\s*")
 _JOIN = {"en": ", ", "zh": "、"}
 _STOP = {"en": ".", "zh": "。"}
 
@@ -52,6 +95,8 @@ def ask(sample: Sample, wording: Wording) -> str:
         UsageError: no such template.
     """
     _check(wording)
+    if wording.template in _UMIT[sample.language]:
+        return _numbered(sample, wording)
     question, join, listing = _ASK[sample.language, wording.template]
     question = question.format(image=_image(sample))
     if not wording.list_options:
@@ -62,8 +107,20 @@ def ask(sample: Sample, wording: Wording) -> str:
     return question + join + listing.format(labels=_JOIN[sample.language].join(labels))
 
 
+def _numbered(sample: Sample, wording: Wording) -> str:
+    language = sample.language
+    question = sample.question.strip() or _QUESTION[language].format(image=_image(sample))
+    if not wording.list_options:
+        return question
+    form = _UMIT[language][wording.template][isinstance(sample.answer, tuple)]
+    labels = "\n".join(f"{number}:{label}" for number, label in enumerate(_options(sample)))
+    return form.format(image=shown(sample), labels=labels, question=question)
+
+
 def write(sample: Sample, codec: Codec, wording: Wording = PAPER) -> tuple[Part, ...]:
-    """The label, or the labels in canonical order, or "No finding"; a full stop except `section3`.
+    """The label, or the labels in canonical order, or "No finding".
+
+    A full stop follows, except under `section3`; under `umit` the number of each label leads instead.
 
     Raises:
         DataError: a label outside the sample's options.
@@ -77,16 +134,24 @@ def write(sample: Sample, codec: Codec, wording: Wording = PAPER) -> tuple[Part,
                 f"Sample {sample.id!r} has label {label!r}, which is outside its options: "
                 f"{', '.join(options)}. Correct the label or add it to the set."
             )
-    ordered = [option for option in options if option in stated]
+    numbered = wording.template in _UMIT[sample.language] and wording.list_options
+    ordered = [
+        f"{number}:{option}" if numbered else option
+        for number, option in enumerate(options)
+        if option in stated
+    ]
     text = _JOIN[sample.language].join(ordered) or NOTHING[sample.language]
-    return (text if wording.template == "section3" else text + _STOP[sample.language],)
+    bare = numbered or wording.template == "section3"
+    return (text if bare else text + _STOP[sample.language],)
 
 
 def read(text: str, sample: Sample, codec: Codec) -> Answer | None:
-    """The label or set of labels, by the rules of `read_label` and `read_labels`."""
+    """The label or set of labels, by the rules of `read_label` and `read_labels`; numbers may lead."""
     options = _options(sample)
-    many = isinstance(sample.answer, tuple)
-    return read_labels(text, options) if many else read_label(text, options)
+    if not isinstance(sample.answer, tuple):
+        return read_label(text, options)
+    plain = read_labels(text, options)
+    return read_labels(_NUMBER.sub("", text), options) if plain is None else plain
 
 
 def _check(wording: Wording) -> None:

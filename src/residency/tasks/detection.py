@@ -9,7 +9,7 @@ from residency.text import normalise
 from residency.types import Answer, Box, Part, Sample
 
 metrics = ("iou25", "iou", "iou_acc50", "iou_precision50", "iou_acc25", "iou@minigpt-med")
-templates = ("paper", "where", "box", "find")
+templates = ("paper", "where", "box", "find", "umit", "umit_box", "umit_detect", "umit_place")
 
 _ASK = {
     "en": {
@@ -17,12 +17,20 @@ _ASK = {
         "where": "Where is {what}? Answer with bounding boxes.",
         "box": "Give the bounding box of {what}.",
         "find": "Find {what} and mark it with a box.",
+        "umit": "Find {what} in this image.",
+        "umit_box": "Find {what} in this image and answer with boxes.",
+        "umit_detect": "Detect {what} in the image.",
+        "umit_place": "At which place of this image is {what}?",
     },
     "zh": {
         "paper": "在图像中定位{what}。",
         "where": "{what}在哪里？请用边界框回答。",
         "box": "给出{what}的边界框。",
         "find": "找到{what}并用框标出。",
+        "umit": "在这张图像中找到{what}。",
+        "umit_box": "在这张图像中找到{what}，用边界框回答。",
+        "umit_detect": "检测图像中的{what}。",
+        "umit_place": "{what}位于这张图像的什么位置？",
     },
 }
 _EVERYTHING = {"en": "every object", "zh": "每个目标"}

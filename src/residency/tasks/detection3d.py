@@ -13,16 +13,24 @@ from residency.text import normalise
 from residency.types import Answer, Box3D, Part, Sample
 
 metrics = ("iou3d", "iou3d_acc25", "iou3d_acc50", "iou3d_precision50", "iou3d@m3d")
-templates = ("paper", "where")
+templates = ("paper", "where", "umit", "umit_series", "umit_detect", "umit_extent")
 
 _ASK = {
     "en": {
         "paper": "Locate {what} in the volume by a 3D bounding box.",
         "where": "Where is {what}? Answer with the two opposite corners of a 3D box.",
+        "umit": "Find {what} and answer with a 3D bounding box.",
+        "umit_series": "In this series of slices, find {what} and give its 3D box.",
+        "umit_detect": "Detect {what} in the volume; answer with two corners in voxels.",
+        "umit_extent": "How far does {what} reach in this volume? Give a 3D box.",
     },
     "zh": {
         "paper": "用三维边界框在体数据中定位{what}。",
         "where": "{what}在哪里？请用三维框的两个对角点回答。",
+        "umit": "找到{what}，用三维边界框回答。",
+        "umit_series": "在这一系列切面中找到{what}，给出其三维框。",
+        "umit_detect": "检测容积图像中的{what}，用两个体素角点回答。",
+        "umit_extent": "{what}在该容积图像中的范围有多大？给出三维框。",
     },
 }
 _EVERYTHING = {"en": "every structure", "zh": "每个结构"}

@@ -17,18 +17,26 @@ metrics = (
     "sdr_4mm",
     "landmarks_found",
 )
-templates = ("paper", "where", "mark")
+templates = ("paper", "where", "mark", "umit", "umit_point", "umit_place", "umit_name")
 
 _ASK = {
     "en": {
         "paper": "Point to {what} in the image.",
         "where": "Where is {what}? Answer with a point.",
         "mark": "Mark the position of {what}.",
+        "umit": "Given the image, find {what}; answer with a point.",
+        "umit_point": "Find {what} in the image and give its coordinates.",
+        "umit_place": "At which point of the image is {what}?",
+        "umit_name": "{what}: give the point in this image.",
     },
     "zh": {
         "paper": "在图像中指出{what}。",
         "where": "{what}在哪里？请用一个点回答。",
         "mark": "标出{what}的位置。",
+        "umit": "根据图像，找到{what}，用一个点回答。",
+        "umit_point": "在图像中找到{what}并给出坐标。",
+        "umit_place": "{what}位于图像的哪一点？",
+        "umit_name": "{what}：给出其在图像中的点。",
     },
 }
 _EVERYTHING = {"en": "every landmark", "zh": "每个标志点"}

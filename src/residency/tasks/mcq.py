@@ -1,11 +1,14 @@
-"""Choose from lettered options; the answer is the option, the response its letter."""
+"""Choose from lettered options; the answer is the option, the response its letter.
+
+Under `umit` and its variants it is UMIT's question about a volume (its 3D VQA), in our words.
+"""
 
 import re
 import string
 import unicodedata
 
 from residency.errors import DataError, UsageError
-from residency.task import PAPER, Codec, Wording
+from residency.task import PAPER, Codec, Wording, shown
 from residency.text import normalise, read_label
 from residency.types import Answer, Part, Sample
 
@@ -18,9 +21,23 @@ metrics = (
     "choice_accuracy@mmmu",
     "choice_accuracy@m3d",
 )
-templates = ("paper", "plain")
+templates = ("paper", "plain", "umit", "umit_look", "umit_pick", "umit_letter")
 
 _ASK = {"en": "\nAnswer with the letter of the correct option.", "zh": "\n请用正确选项的字母回答。"}
+_UMIT = {
+    "en": {
+        "umit": "Given {image}, choose the letter of the right option to answer: {listed}",
+        "umit_look": "Look at {image} and answer with a letter. {listed}",
+        "umit_pick": "Which option is right for {image}? Pick its letter. {listed}",
+        "umit_letter": "{listed}\nAnswer from {image} with the letter alone.",
+    },
+    "zh": {
+        "umit": "根据{image}，选择正确选项的字母回答：{listed}",
+        "umit_look": "观察{image}，用字母回答。{listed}",
+        "umit_pick": "对于{image}，哪个选项正确？选出它的字母。{listed}",
+        "umit_letter": "{listed}\n请依据{image}只用字母回答。",
+    },
+}
 # "B", "(B)", "B.", "**B**"; then what follows a marked letter: "B. lung", "(B) lung", "B: lung".
 _ALONE = re.compile(r"[\s(\[*]*([A-Za-z])[\s)\].:,*、。]*")
 _LED = re.compile(r"\s*(?:\(([A-Z])\)|([A-Z])[).:、])\s*(.+)", re.DOTALL)
@@ -49,9 +66,10 @@ def ask(sample: Sample, wording: Wording) -> str:
         f"{letter}. {option}"
         for letter, option in zip(_letters(sample), sample.options, strict=True)
     ]
-    return "\n".join([question, *lines]) + (
-        _ASK[sample.language] if wording.template == "paper" else ""
-    )
+    listed = "\n".join([question, *lines])
+    if wording.template in _UMIT[sample.language]:
+        return _UMIT[sample.language][wording.template].format(image=shown(sample), listed=listed)
+    return listed + (_ASK[sample.language] if wording.template == "paper" else "")
 
 
 def write(sample: Sample, codec: Codec, wording: Wording = PAPER) -> tuple[Part, ...]:

@@ -3,9 +3,12 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from residency.backbone import PARTS
 from residency.data.mixture import Mixture
@@ -27,8 +30,9 @@ DECODER = ("language_model", "cross_attention")
 class Estimate:
     """Seconds, bytes of the model and its training state, and what they follow from.
 
-    `flops` are those of all updates, `tokens` and `responses` those of a row; `shares` are the shares
-    of the tokens of an epoch, by data set.
+    `flops` are those of all updates, `tokens` and `responses` those of a row. By data set, `shares`
+    are the shares of the tokens of an epoch, `images` the image tokens of a sample, and `smallest`
+    those of its smallest image (0: no image tokens stand in rows).
     """
 
     seconds: float
@@ -37,6 +41,8 @@ class Estimate:
     tokens: float
     responses: float
     shares: tuple[float, ...]
+    images: tuple[float, ...]
+    smallest: tuple[int, ...]
 
     def describe(self) -> str:
         """For people."""
@@ -49,11 +55,16 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """Means over a few samples: tokens of a row, response tokens, patches of its images."""
+    """Means over a few samples: tokens of a row, response tokens, patches of its images, image tokens.
+
+    `smallest` are the tokens of the smallest image.
+    """
 
     tokens: float
     responses: float
     patches: float
+    images: float = 0.0
+    smallest: int = 0
 
 
 def estimate(
@@ -83,6 +94,8 @@ def estimate(
         tokens=row.tokens,
         responses=row.responses,
         shares=tuple(count / sum(tokens) for count in tokens),
+        images=tuple(one.images for one in measured),
+        smallest=tuple(one.smallest for one in measured),
     )
 
 
@@ -97,11 +110,14 @@ def _measure(backbone: Backbone, mixture: Mixture) -> list[_Row]:
         prompt = batch.prompts[PLAIN]
         kept = max(1, len(prompt.tokens))
         shown = len(prompt.images) / max(1, len(set(prompt.images)))  # how often each is shown
+        spans = _spans(backbone, prompt.tokens)
         found.append(
             _Row(
                 float(prompt.attention.sum()) / kept,
                 float(prompt.predicts.sum()) / kept,
                 _patches(backbone, batch) * shown / kept,
+                sum(spans) / kept,
+                min(spans, default=0),
             )
         )
     if not any(row.tokens for row in found):
@@ -110,6 +126,14 @@ def _measure(backbone: Backbone, mixture: Mixture) -> list[_Row]:
             "too_long=shrink."
         )
     return found
+
+
+def _spans(backbone: Backbone, tokens: Int[Tensor, "b t"]) -> list[int]:
+    """The tokens of every image, where they stand in the row."""
+    if not backbone.family.in_row:
+        return []
+    here = (tokens == backbone.composer.image_id).tolist()
+    return [len(list(run)) for row in here for is_image, run in groupby(row) if is_image]
 
 
 def _mean(rows: Sequence[_Row], draws: Sequence[int]) -> _Row:

@@ -17,6 +17,7 @@ from residency.dataset import Dataset
 from residency.model import store
 from residency.model.huggingface import Backbone
 from residency.step import Workspace
+from residency.types import Area
 
 DIGITS = 0.2  # weight of the first digits beside the box
 REACH = 0.3  # root mean square of an image embedding afterwards; the words of nano start at 0.06
@@ -150,7 +151,7 @@ class Sight:
             for indices in sampler:
                 some = [samples[i] for i in indices]
                 images = [sample.images[0].load() for sample in some]
-                pixels, layouts = backbone.family.pixels(backbone.processor, images, None)
+                pixels, layouts = backbone.family.pixels(backbone.processor, images, Area())
                 made = [cells(s, *layout.grid) for s, layout in zip(some, layouts, strict=True)]
                 said = torch.stack([torch.from_numpy(words) for words, _ in made])
                 boxes = torch.stack([torch.from_numpy(box) for _, box in made])

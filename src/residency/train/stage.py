@@ -1,7 +1,8 @@
 """The step that trains a backbone: a mixture, an objective, and which parts may change."""
 
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
@@ -21,11 +22,13 @@ from residency.objective import Objective
 from residency.step import BASE, Maker, Workspace
 from residency.task import Codec, Wording
 from residency.train import checkpoint
-from residency.train.estimate import estimate
+from residency.train.estimate import Estimate, estimate
 from residency.train.trainable import PartRow, lines, planned
 from residency.train.trainer import Outcome, Precision, Run
-from residency.train.values import Schedule, Train
+from residency.train.values import Full, Schedule, Train
+from residency.train.watching import BEST, Looks, Watch
 
+FEW_TOKENS = 4  # an image of fewer is warned about (a 28 x 28 image is one for Qwen2-VL)
 MOST_VECTORS = 512  # of a proxy instruction: more than any instruction has tokens
 
 
@@ -58,6 +61,7 @@ class Stage:
     mix: Mix = Mix()  # noqa: RUF009 - frozen
     augment: Augment = Augment()  # noqa: RUF009 - frozen
     precision: Literal["auto", "no", "bf16"] = "auto"  # auto: bf16 on a GPU
+    watch: Watch | None = None  # looks at a validation slice, and may choose the model that is left
     codec: Codec | None = None  # how boxes and points are written; None: as the model does already
 
     @property
@@ -76,7 +80,7 @@ class Stage:
         total = self.schedule.total(mixture.epoch_size)
         cost = estimate(backbone, mixture, rows, self.schedule, views)
         return [
-            *_shares(mixture, cost.shares),
+            *_shares(mixture, cost),
             *(
                 [f"images of training change: {self.augment.describe}"]
                 * bool(self.augment.describe)
@@ -85,6 +89,7 @@ class Stage:
             f"{self.objective!r} reads {', '.join(view.name for view in views)}",
             *backbone.describe_reading(),
             f"{total} updates of {self.schedule.batch_size} samples; {cost.describe()}",
+            *([f"looks: {self.watch.describe(mixture.datasets)}"] if self.watch else []),
         ]
 
     def check(self, workspace: Workspace) -> tuple[Backbone, list[PartRow], Mixture | None]:
@@ -99,6 +104,8 @@ class Stage:
         if not all(workspace.is_done(maker.name) for maker in self.made):
             return backbone, rows, None
         mixture = self._mixture(workspace, self.codec or backbone.codec)
+        if self.watch is not None:
+            self.watch.refuse(mixture.datasets)
         for kind, pool in (("negative", "negatives"), ("shuffled", "strangers")):
             if any(view.image == kind for view in self.objective.views):
                 getattr(mixture, pool).check()
@@ -131,7 +138,12 @@ class Stage:
             precision=precision,
             features=space(workspace.out),
         )
+        if self.watch is not None:
+            run.looks = self._looks(self.watch, run, workspace)
         outcome = run()
+        if run.looks is not None and (folder / BEST).is_dir():
+            store.restore(backbone, folder / BEST)
+            print(f"  {run.looks.describe()}", flush=True)
         if PartialState().is_main_process:
             checkpoint.clean(folder)
             checkpoint.commit(
@@ -140,8 +152,22 @@ class Stage:
                 {"stage": self.name, "recipe": workspace.command},
             )
             checkpoint.prune(folder / "checkpoints", 1)
+            shutil.rmtree(folder / BEST, ignore_errors=True)  # it is what `model` holds
         PartialState().wait_for_everyone()
         return _facts(outcome, run.mixture)
+
+    def _looks(self, watch: Watch, run: Run, workspace: Workspace) -> Looks:
+        backbone = run.backbone
+        changed = run.changed | {part for part, how in self.train.items() if isinstance(how, Full)}
+        return Looks(
+            watch=watch,
+            backbone=backbone,
+            datasets=run.mixture.datasets,
+            seed=workspace.seed,
+            folder=run.folder,
+            save=lambda folder: store.save(backbone, folder, changed=changed),
+            identity=run.identity,
+        )
 
     def _identity(self, workspace: Workspace) -> dict[str, object]:
         """Of the checkpoints of this stage: settings, and the weights it starts from."""
@@ -198,13 +224,23 @@ class Stage:
         return "bf16" if torch.cuda.is_available() else "no"
 
 
-def _shares(mixture: Mixture, tokens: Sequence[float]) -> list[str]:
-    """A line per data set: its samples, and its shares of an epoch's readings and tokens."""
-    return [
-        f"{share.dataset}/{share.split}: {share.used} of {share.available} samples, {share.draws} "
-        f"readings an epoch ({share.draws / mixture.epoch_size:.0%}), about {part:.0%} of tokens"
-        for share, part in zip(mixture.describe(), tokens, strict=True)
-    ]
+def _shares(mixture: Mixture, cost: Estimate) -> list[str]:
+    """A line per data set: its samples, its shares of an epoch, and how much of images is seen."""
+    lines = []
+    shares = zip(mixture.describe(), cost.shares, cost.images, cost.smallest, strict=True)
+    for share, part, tokens, smallest in shares:
+        lines.append(
+            f"{share.dataset}/{share.split}: {share.used} of {share.available} samples, "
+            f"{share.draws} readings an epoch ({share.draws / mixture.epoch_size:.0%}), about "
+            f"{part:.0%} of tokens" + f"; about {tokens:.0f} image tokens a sample" * bool(smallest)
+        )
+        if 0 < smallest < FEW_TOKENS:
+            lines.append(
+                f"warning: an image of {share.dataset} becomes {smallest} "
+                f"token{'s' * (smallest > 1)}, in which little can be seen. Raise min_pixels, as in "
+                f"{share.dataset}:min_pixels={56 * 56}."
+            )
+    return lines
 
 
 def carries_expert(model: str) -> bool:

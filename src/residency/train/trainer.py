@@ -30,10 +30,12 @@ from residency.train.estimate import estimate
 from residency.train.feed import Feed, Work, letters
 from residency.train.journal import Journal, Progress
 from residency.train.memory import Thrift
+from residency.train.shares import ByData
 from residency.train.signals import Interrupted, Signals
 from residency.train.slow import slow_weights
 from residency.train.trainable import Audit, PartRow, apply, lines, table
 from residency.train.values import Full, Schedule, Train
+from residency.train.watching import Looks
 from residency.types import Batch
 
 Precision = Literal["no", "bf16"]
@@ -67,6 +69,7 @@ class Run:
     changed: set[str] = field(default_factory=set)  # parts that already differ from the base
     identity: Mapping[str, object] = field(default_factory=dict)
     precision: Precision = "no"  # of the forward pass; trained weights are float32
+    looks: Looks | None = None  # at a validation slice, while it trains
     features: Space | None = None  # where images that a frozen vision encoder has seen are kept
     save_every: int = 500  # updates
     keep: int = 2
@@ -132,6 +135,7 @@ class Run:
         self._wrapped, self._optimizer = self._accelerator.prepare(self.backbone, self._optimizer)
         self._cached: bool | None = None  # whether features are kept; None until it is measured
         self._counts = Counts()
+        self._by_data = ByData([dataset.name for dataset in self.mixture.datasets])
         alone = self._accelerator.num_processes == 1
         self._thrift = Thrift(self.backbone, self._say, alone=alone)
         self._update = self._dropped = self._shrunk = self._outside = 0
@@ -192,7 +196,7 @@ class Run:
         self.backbone.train()
         with Signals() as signals, progress, journal, prefetch(feed, depth=2) as works:
             while self._update < self._total:
-                row = self._timed(works)
+                row = self._timed(works) | self._looked()
                 journal.update(self._update, row)
                 progress.update(self._update, row)
                 number = int(self._gather([signals.caught]).max())
@@ -227,6 +231,16 @@ class Run:
             "seconds": seconds,
             "data_wait": min(1.0, (works.waited - waited) / seconds),
         }
+
+    def _looked(self) -> dict[str, Any]:
+        """What the first process saw of the validation slice, where a look is due."""
+        if self.looks is None or not self._accelerator.is_main_process:
+            return {}
+        found = self.looks.after(self._update, self._total)
+        if found:
+            told = ", ".join(f"{name} {value:.3f}" for name, value in found["watched"].items())
+            self._say(f"look after update {self._update}: {told}")
+        return found
 
     def _found(self) -> dict[str, Any]:
         """What this process found of the update's images in the cache of features, if any."""
@@ -267,6 +281,7 @@ class Run:
             **learned,
             "terms": self._terms,
             "lr": {g["name"]: g["lr"] for g in self._optimizer.param_groups},
+            "by_data": self._by_data.told(self._summed(self._by_data.sums)) if rounds else {},
             "tokens": tokens,
             "microbatches": rounds,
             "dropped": dropped,
@@ -278,6 +293,7 @@ class Run:
         """Accumulate gradients; returns this process's sum of each term."""
         accelerator = self._accelerator
         sums: dict[str, Tensor] = {}
+        self._by_data.reset()
         for number in range(rounds):
             batch, looked, scale = work.round(number)
             last = number == rounds - 1
@@ -300,7 +316,10 @@ class Run:
             logits = self._wrapped(moved)
             terms = self.objective(logits, moved.targets)
         weights = moved.targets.weights * scale
-        return {name: (term.float() * weights).sum() for name, term in terms.items()}
+        weighted = {name: term.float() * weights for name, term in terms.items()}
+        if scale:
+            self._by_data.add(moved, torch.stack(list(weighted.values())).sum(0))
+        return {name: term.sum() for name, term in weighted.items()}
 
     def _descend(self, sums: Mapping[str, Tensor], tokens: int) -> float:
         """The optimizer step, unless something is not finite; returns the gradient norm."""
@@ -332,6 +351,10 @@ class Run:
             return own
         gathered: Tensor = self._accelerator.gather(own.to(self._accelerator.device))
         return gathered.cpu()
+
+    def _summed(self, values: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        """The same numbers added up over processes."""
+        return self._gather(values.flatten().tolist()).sum(0).view(values.shape)
 
     def _say(self, *said: str) -> None:
         if self._accelerator.is_main_process:
@@ -375,6 +398,7 @@ class Run:
                 "audit": dict(self._audited),
                 "cached": self._cached,
                 "thrift": self._thrift.reason,
+                "best": self.looks.best if self.looks else {},
             },
         }
 
@@ -402,6 +426,8 @@ class Run:
             self._terms, self._audited = so_far["terms"], so_far["audit"]
             self._cached = so_far["cached"]  # as it began: one rounding throughout
             self._thrift.reason = so_far["thrift"]
+            if self.looks is not None:
+                self.looks.best = so_far.get("best", {})
             self._say(f"Resuming from {folder.name} of {self._total}.")
         if rank := self._accelerator.process_index:  # dropout differs between processes
             torch.manual_seed(uniform(2**63, self.seed, self._update, rank))

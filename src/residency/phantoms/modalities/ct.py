@@ -101,7 +101,22 @@ WORDS: Mapping[str, str] = {
     ),
     "{label}.": "{label}。",
     "An axial abdominal CT slice: {label}.": "腹部CT轴位图像:{label}。",
+    "An abdominal CT volume: {label}.": "腹部CT容积图像:{label}。",
 }
+OF_A_SLICE = ("slice level",)  # traits that a volume does not have
+OF_A_VOLUME = "An abdominal CT volume: {label}."  # its caption
+# The organs of every `Abdomen` in the order in which they are painted; lesions follow.
+ORGANS = (
+    "bowel", "stomach", "liver", "spleen", "right kidney", "left kidney", "right pelvis",
+    "left pelvis", "cava", "aorta", "spine", "canal",
+)  # fmt: skip
+STRUCTURES = (
+    "liver",
+    "spleen",
+    "right kidney",
+    "left kidney",
+    "lesion",
+)  # what a volume's boxes name
 DEPTH = 24  # slices
 FIELD_MM = 380.0
 STEP_MM = 6.0
@@ -328,8 +343,15 @@ def paint(
     case: Case, size: int, shift: float, rng: np.random.Generator
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The shown slice of `voxels` under the soft-tissue window."""
+    return cut(case, case.geometry.slice, size, shift, rng)
+
+
+def cut(
+    case: Case, place: int, size: int, shift: float, rng: np.random.Generator
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Any slice of `voxels` under the soft-tissue window."""
     seeds = rng.integers(0, 2**63, DEPTH + 1)
-    return window(_slice(case, case.geometry.slice, size, shift, seeds))
+    return window(_slice(case, place, size, shift, seeds))
 
 
 def window(hu: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -387,7 +409,7 @@ def _bones(
     ribs = edge(0.012 - wall, 0.006) * edge(spots - 0.72, 0.12) * edge(y - 0.28, 0.05)
     _blend(hu, np.full_like(hu, 420), ribs * np.float32(max(0.0, 1 - z / 22)))
     if abdomen.calcified:
-        aorta = abdomen.organs[9].outline
+        aorta = abdomen.organs[ORGANS.index("aorta")].outline
         ring = np.abs(aorta.depth(x, y) - np.float32(0.004))
         lit = edge(np.cos(np.arctan2(y - aorta.y, x - aorta.x) - 2.2) - 0.5, 0.2)
         _blend(hu, np.full_like(hu, 650), edge(0.006 - ring, 0.004) * lit)

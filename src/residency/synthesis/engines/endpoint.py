@@ -70,22 +70,16 @@ class Endpoint:
         """Ask the server which model it serves, where none was named.
 
         Raises:
-            UsageError: it serves none or several, or does not list them.
+            UsageError: it serves none or several.
         """
         if self.model:
             return
-        hint = f"Name one: endpoint:{self.url}?model=NAME."
-        try:
-            listed = self._call("models", None, "models")
-        except RefusedError as error:
-            raise UsageError(f"{self.url} does not list its models ({error}). {hint}") from error
-        except ResidencyError as error:
-            raise ResidencyError(f"{error} If it lists no models: {hint}") from error
+        listed = self._call("models", None, "models")
         entries = listed.get("data") if isinstance(listed, dict) else None
         names = [str(entry.get("id")) for entry in entries or () if isinstance(entry, dict)]
         if len(names) != 1:
             have = ", ".join(names[:8]) or "none"
-            raise UsageError(f"{self.url} serves {have}. {hint}")
+            raise UsageError(f"{self.url} serves {have}. Name one: endpoint:{self.url}?model=NAME.")
         self.model = names[0]
 
     def _one(self, request: Request, sampling: Sampling) -> Reply:
