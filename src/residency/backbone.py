@@ -138,7 +138,10 @@ def masked(
 ) -> dict[str, Any]:
     """`inputs` of every family whose images stand in the row and whose attention is causal."""
     del model, images
-    return {"attention_mask": prompt.mask if isinstance(prompt, Tree) else prompt.attention}
+    if isinstance(prompt, Tree):  # nothing masked is plain causal attention: a faster path
+        straight = prompt.straight
+        return {"attention_mask": torch.ones_like(prompt.tokens) if straight else prompt.mask}
+    return {"attention_mask": prompt.attention}
 
 
 def masked_onward(

@@ -214,7 +214,8 @@ class Tree:
     from its own to before its `leave`: what a token may look at is what it lies below. `looks` are
     the places of each row whose states predict something (padded with 0), `reads` the flat places
     in `[b, q]` of what predicts each response token under each view. `images` and `exemplars` are
-    those of `Prompt`.
+    those of `Prompt`. `straight` says that every row is one tree without branches: attention is plain
+    causal attention then, and needs no mask.
     """
 
     tokens: Int[Tensor, "b t"]
@@ -225,6 +226,7 @@ class Tree:
     reads: Mapping[View, Int[Tensor, " r"]]
     images: tuple[int, ...]
     exemplars: tuple[int, ...]
+    straight: bool = False
 
     @property
     def mask(self) -> Bool[Tensor, "b 1 t t"]:

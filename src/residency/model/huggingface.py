@@ -1,6 +1,7 @@
 """Backbone: a Hugging Face vision-language model seen as parts, able to collate and to read."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 import torch
@@ -313,15 +314,14 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
         pixels={name: tensor.to(**move) for name, tensor in batch.pixels.items()},
         expert_pixels=None if batch.expert_pixels is None else batch.expert_pixels.to(**move),
         tree=tree
-        and Tree(
+        and replace(
+            tree,
             tokens=tree.tokens.to(**move),
             enter=tree.enter.to(**move),
             leave=tree.leave.to(**move),
             positions=tree.positions.to(**move),
             looks=tree.looks.to(**move),
             reads={view: at.to(**move) for view, at in tree.reads.items()},
-            images=tree.images,
-            exemplars=tree.exemplars,
         ),
         datasets=batch.datasets,
         dropped=batch.dropped,

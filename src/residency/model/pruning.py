@@ -46,7 +46,8 @@ def obstacle(decoder: nn.Module) -> str:
 def prepare(decoder: nn.Module) -> None:
     """Let a decoder without obstacle take one more keyword argument.
 
-    `few`, places `[b, q]`: it then returns states `[b, q, d]` at these, for a mask `[b, 1, t, t]`.
+    `few`, places `[b, q]`: it then returns states `[b, q, d]` at these, for a mask `[b, 1, t, t]`, or
+    one `[b, t]` that hides nothing.
     """
     block: Any = decoder.layers[-1]  # type: ignore[index]
     if _narrow not in block._forward_pre_hooks.values():
@@ -57,6 +58,13 @@ def prepare(decoder: nn.Module) -> None:
 def select(states: Shaped[Tensor, "b t d"], at: Int[Tensor, "b q"]) -> Shaped[Tensor, "b q d"]:
     """The states at `at`, row by row."""
     return states[torch.arange(len(at), device=at.device)[:, None], at]
+
+
+def _sight(mask: Tensor | None, at: Int[Tensor, "b q"], length: int) -> Shaped[Tensor, "b 1 q t"]:
+    """What the places `at` see, cut out of the mask; without one, all that stands before them."""
+    if mask is not None:
+        return select(mask[:, 0], at)[:, None]
+    return (torch.arange(length, device=at.device) <= at[..., None])[:, None]
 
 
 def _narrow(
@@ -82,7 +90,7 @@ def _narrow(
         cos, sin = cos.expand(len(at), -1, -1), sin.expand(len(at), -1, -1)
     narrowed = {
         **named,
-        "attention_mask": select(named["attention_mask"][:, 0], at)[:, None],
+        "attention_mask": _sight(named["attention_mask"], at, hidden.shape[1]),
         "position_embeddings": (select(cos, at), select(sin, at)),
         "position_ids": None,  # they are in the embeddings already
         "past_key_values": Seen(keys, values),

@@ -360,6 +360,8 @@ def restore(backbone: Backbone, folder: Path) -> None:
 def _load_adapter(backbone: Backbone, folder: Path) -> None:
     from peft import PeftModel, set_peft_model_state_dict  # heavy
 
+    from residency.model.adapters import streamline
+
     if not (folder / "adapter_model.safetensors").is_file():
         raise CheckpointError(f"{folder} has no adapter_model.safetensors; no other kind is read.")
     if backbone.peft:
@@ -367,4 +369,5 @@ def _load_adapter(backbone: Backbone, folder: Path) -> None:
         set_peft_model_state_dict(backbone.peft[0], state)
     else:
         wrapped = PeftModel.from_pretrained(backbone.model, folder, is_trainable=False)
+        streamline(wrapped)
         backbone.peft.append(wrapped)

@@ -18,6 +18,8 @@ from torch import Tensor
 
 from residency.types import Tree, View
 
+WORTH = 0.9  # packing to at most this share of the rows pays for the mask that it needs (ours)
+
 
 @dataclass(frozen=True, slots=True)
 class Path:
@@ -60,6 +62,11 @@ class _Growing:
     parents: list[int] = field(default_factory=list)  # the token that each grows from, -1 for none
     grown: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
     size: int = 0
+
+    @property
+    def branches(self) -> bool:
+        """Whether anything grows beside the first row, or on its own."""
+        return len(self.starts) > 1
 
     def add(self, path: Path) -> Int[np.ndarray, " t"]:
         """Where each token of the row stands in the tree; what is new is appended."""
@@ -157,13 +164,16 @@ def grow(rows: Sequence[Mapping[View, Path]], views: Sequence[View]) -> Tree:
         reads=reads,
         images=tuple(number for tree in trees for number in tree.images),
         exemplars=tuple(number for tree in trees for number in tree.exemplars),
+        straight=len(trees) == len(packed) and not any(tree.branches for tree in trees),
     )
 
 
 def _packed(trees: Sequence[_Growing]) -> list[list[_Growing]]:
     """Rows of trees, none longer than the longest tree: first fit, longest first.
 
-    A row costs what the longest costs, so short trees beside one another cost nothing.
+    A row costs what the longest costs, so short trees beside one another cost nothing but the mask
+    that keeps them apart. Trees without branches need no mask in rows of their own, so they stay
+    there unless enough rows are saved.
     """
     width = max((tree.size for tree in trees), default=0)
     rows: list[list[_Growing]] = []
@@ -176,6 +186,9 @@ def _packed(trees: Sequence[_Growing]) -> list[list[_Growing]]:
             left.append(width)
         rows[fits].append(tree)
         left[fits] -= tree.size
+    masked = any(tree.branches for tree in trees)
+    if not masked and len(rows) > WORTH * len(trees):
+        return [[tree] for tree in trees]
     return rows
 
 

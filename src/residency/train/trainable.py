@@ -167,6 +167,8 @@ def _inject(backbone: Backbone, lora: Mapping[str, LoRA]) -> None:
     """Give the parts low-rank adapters; adapters of an earlier stage with the same shape go on."""
     from peft import LoraConfig, get_peft_model
 
+    from residency.model.adapters import streamline
+
     how = next(iter(lora.values()))
     if backbone.peft:
         config = backbone.peft[0].peft_config["default"]
@@ -188,7 +190,9 @@ def _inject(backbone: Backbone, lora: Mapping[str, LoRA]) -> None:
     config = LoraConfig(
         r=how.rank, lora_alpha=how.alpha, lora_dropout=how.dropout, target_modules=targets
     )
-    backbone.peft.append(get_peft_model(backbone.model, config))
+    wrapped = get_peft_model(backbone.model, config)
+    streamline(wrapped)
+    backbone.peft.append(wrapped)
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
