@@ -339,6 +339,22 @@ def test_logits_are_the_same_and_each_image_is_encoded_once(
                     torch.testing.assert_close(two[view], one[view], rtol=0, atol=1e-5)
 
 
+def test_images_are_encoded_together_where_company_changes_no_bit(
+    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, passes: list[int]
+) -> None:
+    """Only what is missing, in one call."""
+    forced(monkeypatch)
+    with caching(backbone, Space(tmp_path)) as encoder, torch.no_grad():
+        assert encoder is not None and not encoder.company
+        backbone.see(album(backbone, 0))
+        encoder.company = True
+        found = backbone.see(album(backbone, 0, 1, 2))
+    assert passes == [1, 2] and (encoder.counts.hits, encoder.counts.misses) == (1, 3)
+    with torch.no_grad():
+        for one, two in zip(backbone.see(album(backbone, 0, 1, 2)), found, strict=True):
+            torch.testing.assert_close(two, one, rtol=0, atol=1e-5)
+
+
 def test_answers_are_the_same_through_it(
     backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -379,12 +395,13 @@ def test_a_trained_connector_runs_live(
 
 
 @pytest.mark.parametrize(
-    ("uses", "alone", "together", "load", "on"),
+    ("uses", "alone", "together", "load", "company", "on"),
     [
-        (2.0, 10, 10, 9, True),  # milliseconds an image
-        (2.0, 10, 10, 11, False),
-        (2.0, 30, 10, 1, False),  # many small images on a GPU, for a short while
-        (5.0, 30, 10, 1, True),
+        (2.0, 10, 10, 9, False, True),  # milliseconds an image
+        (2.0, 10, 10, 11, False, False),
+        (2.0, 30, 10, 1, False, False),  # many small images on a GPU, for a short while
+        (5.0, 30, 10, 1, False, True),
+        (2.0, 30, 10, 1, True, True),  # where company changes no bit the first time costs no more
     ],
 )
 def test_it_pays_where_encoding_once_and_loading_then_costs_less(
@@ -395,9 +412,11 @@ def test_it_pays_where_encoding_once_and_loading_then_costs_less(
     alone: int,
     together: int,
     load: int,
+    company: bool,
     on: bool,
 ) -> None:
     """Than encoding as often as the image is read."""
+    monkeypatch.setattr(engine, "_equal", lambda some, others: company)
     taken = iter([alone / 1e3, 2 * together / 1e3, 2 * alone / 1e3, 2 * load / 1e3])
 
     def timed(self: CachedEncoder, call: Any, repeats: int = 3) -> float:
@@ -407,7 +426,9 @@ def test_it_pays_where_encoding_once_and_loading_then_costs_less(
     monkeypatch.setattr(CachedEncoder, "_timed", timed)
     with caching(backbone, Space(tmp_path), uses=uses) as encoder, torch.no_grad():
         backbone.see(album(backbone, 0, 1))
-        assert encoder is not None and encoder.on == on
+        assert encoder is not None and encoder.on == on and encoder.company == company
+        assert f"read {uses:g} times" in encoder.news[0]
+        assert ("(the same bits)" in encoder.news[0]) == company
 
 
 @pytest.mark.parametrize("slow", ["encode", "load"])
@@ -501,6 +522,7 @@ def test_training_has_the_same_loss_and_the_second_run_encodes_nothing(
     assert cold.backbone.encoder is None
 
 
+@pytest.mark.slow
 def test_damage_during_a_run_is_counted_and_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -536,6 +558,7 @@ def test_a_vision_encoder_that_is_trained_or_random_is_not_cached(
     assert "hidden_dropout_prob" in obstacle(made, trained=False)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_as_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On or off, it does not measure again, and ends bit for bit where the whole run ends."""
     forced(monkeypatch)
@@ -566,3 +589,15 @@ def test_a_resumed_run_goes_on_as_it_began(tmp_path: Path, monkeypatch: pytest.M
     assert rows(tmp_path / "part")[-1]["features"]["misses"] > 0  # it is on, as it began
     one, two = weights(whole), weights(rest)
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_recipe_counts_how_often_its_steps_read_an_image() -> None:
+    """Two epochs, and one each of two stages; a step that trains the tower reads with another one."""
+    demo, other = (
+        find("recipes", name).recipe(data=("phantoms",)).workspace()
+        for name in ("demo", "vanilla_vision")
+    )
+    assert demo.looks[("phantoms", "train")] == 4.0
+    assert demo.uses(("phantoms",), "train") == 4.0
+    assert demo.uses(("phantoms",), "test") > 5.0  # three models, four views, pairs
+    assert ("phantoms", "train") not in other.looks and other.uses(("phantoms",), "train") == 2.0

@@ -8,7 +8,7 @@ import re
 import shlex
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,7 @@ class Recipe:
             seed=self.seed,
             limit=self.limit,
             command=self.command(),
+            looks=_looks(self.steps),
             **own,
         )
 
@@ -137,6 +138,22 @@ def _prepared(recipe: Recipe, left_out: LeftOut, dataset: Dataset) -> Dataset:
             flush=True,
         )
     return sift(dataset, recipe.policy, left_out=left_out, limit=recipe.limit, seed=recipe.seed)
+
+
+def _looks(steps: Sequence[Step]) -> dict[tuple[str, str], float]:
+    """How often steps read an image of (data, split) with the vision encoder of the base.
+
+    A step that trains it, and what follows from that step, reads with another one.
+    """
+    other: set[str] = set()
+    found: dict[tuple[str, str], float] = {}
+    for step in steps:
+        if "vision_encoder" in getattr(step, "train", ()) or other.intersection(step.needs):
+            other.add(step.name)
+            continue
+        for key, times in getattr(step, "looks", dict)().items():
+            found[key] = found.get(key, 0.0) + times
+    return found
 
 
 def _dependents(recipe: Recipe, name: str) -> list[str]:

@@ -19,7 +19,8 @@ def _as_it_is(dataset: Dataset) -> Dataset:
 class Workspace:
     """Where the steps of one run read and write; data sets are opened once.
 
-    `prepare` is done to a data set when it is opened: a run leaves out, or refuses, bad rows.
+    `prepare` is done to a data set when it is opened: a run leaves out, or refuses, bad rows. `looks`
+    says how often the steps of the run read an image of (data, split) with the vision encoder of the base.
     """
 
     out: Path
@@ -28,6 +29,7 @@ class Workspace:
     limit: int | None
     command: str
     prepare: Callable[[Dataset], Dataset] = _as_it_is
+    looks: Mapping[tuple[str, str], float] = field(default_factory=dict)
     _open: dict[str, Dataset] = field(default_factory=dict)
 
     def folder(self, step: str) -> Path:
@@ -48,6 +50,10 @@ class Workspace:
         if len(set(names)) < len(names):
             raise UsageError(f"Two data sets have the same name: {', '.join(names)}. Rename one.")
         return opened
+
+    def uses(self, specs: tuple[str, ...], split: str) -> float:
+        """How often the run reads the least read image of a split, at least twice: runs are repeated."""
+        return max(2.0, min((self.looks.get((spec, split), 0.0) for spec in specs), default=0.0))
 
     def model(self, step: str) -> str:
         """What `store.load` takes for the model that a step left, or the base."""

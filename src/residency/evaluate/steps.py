@@ -83,6 +83,11 @@ class Evaluate:
         """The model, and the expert that is plugged in."""
         return (self.of, self.expert) if self.expert else (self.of,)
 
+    def looks(self) -> dict[tuple[str, str], float]:
+        """Every view reads every image, but the blank ones."""
+        views = sum(view.image != "blank" for view in self.views) * (self.served is None)
+        return dict.fromkeys(((spec, self.split) for spec in self.data), float(views))
+
     def check(self, workspace: Workspace) -> None:
         """Refuse splits and limits that leave no sample."""
         self.plan(workspace)
@@ -117,7 +122,8 @@ class Evaluate:
             plugged = workspace.expert(self.expert)
             backbone.attach(Expert.load(plugged), exemplar=self.exemplar, seed=workspace.seed)
             model += f"+{self.expert}:{store.identity(str(plugged))}"
-        with caching(backbone, space(workspace.out)) as encoder:
+        uses = workspace.uses(self.data, self.split)
+        with caching(backbone, space(workspace.out), uses=uses) as encoder:
             yield Speaker(backbone), model, partial(label_tokens, backbone)
         for line in encoder.told() if encoder is not None else []:
             print(f"  {line}", flush=True)
@@ -356,6 +362,11 @@ class Rank:
         """All models."""
         return tuple(step for _, step in self.models)
 
+    def looks(self) -> dict[tuple[str, str], float]:
+        """Every model reads every image as its own and, on average, as another's."""
+        times = 2.0 * len(self.models)
+        return dict.fromkeys(((spec, self.split) for spec in self.data), times)
+
     def plan(self, workspace: Workspace) -> list[str]:
         """Pairs and models."""
         datasets = workspace.datasets(self.data)
@@ -374,7 +385,8 @@ class Rank:
             backbone = store.load(workspace.model(step)).eval()
             backbone.limits = self.limits
             mixture = self._mixture(workspace, backbone)
-            with caching(backbone, space(workspace.out)):
+            uses = workspace.uses(self.data, self.split)
+            with caching(backbone, space(workspace.out), uses=uses):
                 positive, negative, pairs = token_probabilities(
                     backbone, mixture, seed=workspace.seed, batch_size=self.batch_size
                 )

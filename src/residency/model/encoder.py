@@ -1,12 +1,12 @@
 """A frozen vision encoder behind a cache: each image passes it once, where that is measured to be faster.
 
-A feature depends on its image alone, so images are encoded one by one here: in company, rounding
-would depend on the company, and what is found on disk on when it was written.
+A feature depends on its image alone. In company, rounding may depend on the company, and what is found
+on disk on when it was written; so images are encoded one by one unless company was seen to change no bit.
 """
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -99,6 +99,7 @@ class CachedEncoder:
         """`place` says where the cache is, `uses` how often an image is read, at least about."""
         self._backbone, self._cache, self._place, self._uses = backbone, cache, place, uses
         self.on: bool | None = None  # None until it is measured
+        self.company = False  # whether images are encoded together: the same bits, faster
         self.news: list[str] = []  # to be told, once
         self._expected: Lookup | None = None
         self._hits = self._misses = 0
@@ -139,18 +140,32 @@ class CachedEncoder:
         if looked is None:
             looked = self.look(pixels)
         assert looked is not None  # it is on, and there are pixels
-        alone: list[dict[str, Tensor]] = [] if looked.whole else family.each(pixels)
+        made = [  # what was not there may have come since
+            self._cache.get(key) if found is None else found
+            for key, found in zip(looked.keys, looked.found, strict=True)
+        ]
+        missing = [number for number, one in enumerate(made) if one is None]
+        self._hits, self._misses = (
+            self._hits + len(made) - len(missing),
+            self._misses + len(missing),
+        )
+        alone = family.each(pixels) if missing else []
+        for number, one in zip(missing, self._encoded([alone[n] for n in missing]), strict=True):
+            self._cache.put(looked.keys[number], one)
+            made[number] = one
         device = self._backbone.device
-        made = []
-        for number, (key, found) in enumerate(zip(looked.keys, looked.found, strict=True)):
-            one = self._cache.get(key) if found is None else found  # it may have come since
-            self._hits, self._misses = self._hits + (one is not None), self._misses + (one is None)
-            if one is None:
-                with torch.no_grad():
-                    (one,) = family.encode(model, alone[number])
-                self._cache.put(key, one)
-            made.append(one.to(device, non_blocking=True))
-        return made
+        return [one.to(device, non_blocking=True) for one in made if one is not None]
+
+    def _encoded(self, images: list[dict[str, Tensor]]) -> list[Tensor]:
+        """Images that no one has seen yet, together where that changes nothing."""
+        groups = [images] if self.company and images else [[one] for one in images]
+        with torch.no_grad():
+            return [made for group in groups for made in self._pass(group)]
+
+    def _pass(self, group: list[dict[str, Tensor]]) -> list[Tensor]:
+        """The features of images that are encoded in one call."""
+        whole = {name: torch.cat([one[name] for one in group]) for name in group[0]}
+        return self._backbone.family.encode(self._backbone.model, whole)
 
     def lighten(self, batch: Batch, looked: Lookup | None) -> Batch:
         """The batch without pixels that nobody will look at."""
@@ -160,22 +175,24 @@ class CachedEncoder:
     # --- measuring ------------------------------------------------------------------------------
 
     def _measure(self, pixels: Mapping[str, Tensor]) -> None:
-        """Decide: on where `alone + (uses - 1) load < uses together` (seconds an image).
+        """Decide: on where `first + (uses - 1) load < uses together` (seconds an image).
 
         On the right is what happens without the cache: all images of a batch in one call, always.
+        The first time costs as much where the bits are those of images alone, else what these cost.
         """
         family, model = self._backbone.family, self._backbone.model
-        some = family.each(pixels)[:IMAGES]
+        every = family.each(pixels)
+        some = every[:IMAGES]
         family.encode(model, some[0])  # the first call is slower
         made: list[Tensor] = []
         alone = together = self._timed(lambda: made.extend(family.encode(model, some[0])), 1)
         if alone > SLOW:
             some = some[:1]
         else:
-            whole = {name: torch.cat([one[name] for one in some]) for name in some[0]}
-            together = self._timed(lambda: family.encode(model, whole)) / len(some)
+            together = self._timed(lambda: self._pass(some)) / len(some)
             alone = self._timed(lambda: [family.encode(model, one) for one in some]) / len(some)
             made += [family.encode(model, one)[0] for one in some[1:]]
+            self.company = _equal(made, self._pass(some)) and _equal(made, self._pass(every))
         try:
             for one, features in zip(some, made, strict=True):
                 self._kept(content_key(one), features)
@@ -183,10 +200,12 @@ class CachedEncoder:
         except OSError as error:
             self.on, self.news = False, [f"features: not cached: {error}"]
             return
-        self.on = alone + (self._uses - 1) * load < self._uses * together
+        first = together if self.company else alone
+        self.on = first + (self._uses - 1) * load < self._uses * together
         self.news = [
-            f"features: {1e3 * together:.1f} ms to encode an image, {1e3 * alone:.1f} ms alone, "
-            f"{1e3 * load:.1f} ms to load it: "
+            f"features: {1e3 * together:.1f} ms to encode an image, {1e3 * alone:.1f} ms alone "
+            f"({'the same' if self.company else 'not the same'} bits), {1e3 * load:.1f} ms to load it, "
+            f"read {self._uses:g} times: "
             + (f"kept in {self._place}" if self.on else "not cached, which is faster")
         ]
 
@@ -211,6 +230,11 @@ class CachedEncoder:
                 torch.cuda.synchronize()
             taken.append(time.perf_counter() - began)
         return min(taken)
+
+
+def _equal(some: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    """Whether the first of the others are these, bit for bit."""
+    return all(map(torch.equal, some, others))
 
 
 @contextmanager

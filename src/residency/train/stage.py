@@ -70,6 +70,13 @@ class Stage:
         made = tuple(maker.name for maker in self.made)
         return (self.after, *((self.expert,) if self.expert else ()), *made)
 
+    def looks(self) -> dict[tuple[str, str], float]:
+        """How often an image of each training split is read as it is; once where nobody can say."""
+        times = self.schedule.epochs if self.schedule.updates is None else 1.0
+        return (
+            {} if self.augment.describe else dict.fromkeys(((d, "train") for d in self.data), times)
+        )
+
     def plan(self, workspace: Workspace) -> list[str]:
         """Samples, parts, updates, and an estimate of time and memory on this machine."""
         backbone, rows, mixture = self.check(workspace)
@@ -137,6 +144,7 @@ class Stage:
             identity=self._identity(workspace),
             precision=precision,
             features=space(workspace.out),
+            uses=workspace.uses(self.data, "train"),
         )
         if self.watch is not None:
             run.looks = self._looks(self.watch, run, workspace)

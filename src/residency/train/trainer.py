@@ -71,6 +71,7 @@ class Run:
     precision: Precision = "no"  # of the forward pass; trained weights are float32
     looks: Looks | None = None  # at a validation slice, while it trains
     features: Space | None = None  # where images that a frozen vision encoder has seen are kept
+    uses: float = 2.0  # how often an image is read, by this run or with others, at least about
     save_every: int = 500  # updates
     keep: int = 2
 
@@ -174,7 +175,8 @@ class Run:
             self._say(f"features: not cached, {reason}")
             return nullcontext()
         epochs = self._total * self.schedule.batch_size / self.mixture.epoch_size
-        return caching(self.backbone, self.features, autocast=self.precision, uses=max(2.0, epochs))
+        uses = max(self.uses, epochs)
+        return caching(self.backbone, self.features, autocast=self.precision, uses=uses)
 
     def _train(self, encoder: CachedEncoder | None) -> None:
         main = self._accelerator.is_main_process
