@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from peft.tuners.lora.layer import Linear
 from torch import Tensor, nn
 
@@ -18,7 +17,7 @@ class LowRank(torch.autograd.Function):
     """`W x + b + s B (A x)`, for `x [n, i]`, `W [o, i]`, `A [r, i]`, `B [o, r]`; `W` and `b` are frozen."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         x: Tensor,
         weight: Tensor,
@@ -39,7 +38,7 @@ class LowRank(torch.autograd.Function):
         return F.linear(x, weight, bias).addmm_(x @ down.T, up.T, alpha=scale)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """With `G = dL/dy`: `dx = G (W + s B A)`, `dA = s (G B)' x`, `dB = s G' (A x)`."""
         x, weight, down, up = ctx.saved_tensors
         above = grad @ up
@@ -53,44 +52,42 @@ class LowRank(torch.autograd.Function):
         return onto_x, None, None, onto_down, onto_up, None
 
 
-class LeanLinear(Linear):  # type: ignore[misc]
+class LeanLinear(Linear):
     """PEFT's LoRA layer, whose forward pass is `LowRank` wherever that says the same."""
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Float[Tensor, "..."]:
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """As PEFT's; what is not plain LoRA without dropout is left to it."""
-        if args or kwargs or self.disable_adapters or self.merged or not self._plain():
+        given = None if args or kwargs or self.disable_adapters or self.merged else self._given(x)
+        if given is None:
             made: Tensor = super().forward(x, *args, **kwargs)
             return made
-        (name,) = self.active_adapters
-        base, down, up = self.base_layer, self.lora_A[name].weight, self.lora_B[name].weight
-        tensors = [x, base.weight, down, up] + [base.bias] * (base.bias is not None)
+        rows, *others = given
+        flat: Tensor = LowRank.apply(rows.reshape(-1, x.shape[-1]), *others)
+        return flat.view(*x.shape[:-1], -1)
+
+    def _given(self, x: Tensor) -> tuple[Any, ...] | None:
+        """What `LowRank` takes, in one dtype; None where it does not say the same as PEFT."""
+        layer: Any = self
+        base = layer.base_layer
+        (name, *others) = layer.active_adapters or [""]
+        if (
+            others
+            or name not in layer.lora_A
+            or name in layer.lora_variant
+            or not isinstance(layer.lora_dropout[name], nn.Identity)
+            or layer.lora_B[name].bias is not None
+            or type(base) is not nn.Linear
+            or any(p.requires_grad for p in base.parameters())
+        ):
+            return None
+        tensors = [x, base.weight, base.bias, layer.lora_A[name].weight, layer.lora_B[name].weight]
         device = x.device.type
         if torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
-            tensors = [tensor.to(dtype) for tensor in tensors]
-        elif len({tensor.dtype for tensor in tensors}) > 1:
-            made = super().forward(x)
-            return made
-        x, weight, down, up, *bias = tensors
-        scale = self.scaling[name]
-        flat = LowRank.apply(
-            x.reshape(-1, x.shape[-1]), weight, bias[0] if bias else None, down, up, scale
-        )
-        return flat.view(*x.shape[:-1], -1)
-
-    def _plain(self) -> bool:
-        """Whether one adapter is active, without dropout, variant or bias, on a frozen linear layer."""
-        active, base = self.active_adapters, self.base_layer
-        name = active[0] if len(active) == 1 else None
-        return (
-            name in self.lora_A
-            and name not in self.lora_variant
-            and isinstance(self.lora_dropout[name], nn.Identity)
-            and self.lora_B[name].bias is None
-            and type(base) is nn.Linear
-            and not base.weight.requires_grad
-            and not (base.bias is not None and base.bias.requires_grad)
-        )
+            tensors = [tensor if tensor is None else tensor.to(dtype) for tensor in tensors]
+        elif len({tensor.dtype for tensor in tensors if tensor is not None}) > 1:
+            return None
+        return *tensors, layer.scaling[name]
 
 
 def streamline(model: nn.Module) -> None:
