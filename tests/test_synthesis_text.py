@@ -1,9 +1,11 @@
 """Reading triplets, the wording of the filter, the rule of the chain of thought, and truth by facts."""
 
+import json
 from random import Random
 
 import pytest
 
+import models
 from residency import triplets
 from residency.codec import Qwen2VLCodec
 from residency.dataset import open_dataset
@@ -179,7 +181,7 @@ def test_truth_by_facts(triplet, expected):
 
 def test_accuracy_counts_what_is_undecided():
     judged = [truth.Truth(True, True), truth.Truth(True, False), truth.Truth(None, None)]
-    made = truth.accuracy(judged)
+    made = truth.added(judged)
     assert (made.n, made.undecided, made.precise, made.informative, made.combined) == (
         3,
         1,
@@ -187,7 +189,9 @@ def test_accuracy_counts_what_is_undecided():
         1,
         1,
     )
-    assert made.as_json()["accuracy"]["precise"][0] == 1.0
+    shares = made.shares()
+    assert shares["precise_true"].estimate == 1.0 and shares["combined_true"].estimate == 0.5
+    assert 0 < shares["precise_true"].low < 1
 
 
 def test_facts_leave_out_what_is_none():
@@ -199,7 +203,7 @@ def test_facts_leave_out_what_is_none():
 def test_seed_triplets_are_true_by_their_own_facts():
     seed = open_dataset("seed_general:150").split("train")
     judged = [truth.truth(Triplet(*s.answer), truth.facts_of(s.attributes)) for s in seed]
-    made = truth.accuracy(judged)
+    made = truth.added(judged)
     assert made.undecided < 0.25 * made.n
     assert made.precise > 0.97 * made.decided and made.informative > 0.97 * made.decided
 
@@ -228,3 +232,41 @@ def test_the_rules_have_102_prompts_in_five_pools():
     assert not any("{" in one.instruction for one in made)
     other = Sample(id="r", dataset="d", task="caption", answer="x")
     assert rules.task("x", other, seed=str(Random(0).random())) is None
+
+
+def test_the_papers_seed_is_joined_by_image_and_question(tmp_path):
+    def entry(name, *turns, **more):
+        said = [{"from": ("human", "gpt")[n % 2], "value": text} for n, text in enumerate(turns)]
+        return {"id": name, "image": f"{name}.jpg", "conversations": said, **more}
+
+    images = tmp_path / "images_191task_1k"
+    images.mkdir()
+    for name in "abcd":
+        models.image(ord(name)).save(images / f"{name}.jpg")
+    files = {
+        "annotation_191-task_1k.json": [
+            entry("a", "<image>\nWhat breed?", "beagle", task_name="breeds"),
+            entry("b", "How many?", "two", task_name="counts"),
+            entry("c", "Where?", "left", task_name="places"),
+            entry("d", "No caption?", "no", task_name="places"),
+        ],
+        "ALLaVA-Caption-VFLAN-4V.json": [
+            entry(name, "Describe.", f"Caption of {name}.") for name in "abc"
+        ],
+        "ALLaVA-Instruct-VFLAN-4V.json": [
+            entry("a", "what breed?", "It is a beagle."),
+            entry("b", "Count them, please.", "There are two."),
+            entry("d", "No caption?", "None."),
+        ],
+    }
+    for name, rows in files.items():
+        (tmp_path / name).write_text(json.dumps(rows))
+    dataset = open_dataset(f"seed_vflan:{tmp_path}")
+    first, second = dataset.split("train")
+    assert first.answer == ("What breed?", "beagle", "It is a beagle.")
+    assert first.attributes == {"caption": "Caption of a.", "kind": "breeds"}
+    assert second.answer == ("How many?", "two", "There are two."), "the only question of its image"
+    assert dataset.defects == {
+        "Questions without a long answer (left out)": 1,
+        "Questions without a caption (left out)": 1,
+    }

@@ -1,41 +1,27 @@
-"""Pieces of lines that AdaMLLM's recipes share: rates, synthesizer, judge, tasks, post-training."""
+"""Pieces of lines that AdaMLLM's recipes share: rates, synthesizer, judge, Table 6."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 from residency import line
 from residency.backbone import family_of
-from residency.dataset import open_dataset
 from residency.errors import UsageError
 from residency.evaluate.retention import Retention
-from residency.evaluate.steps import Evaluate
 from residency.model import store
 from residency.model.huggingface import Limits
 from residency.objectives.likelihood import Likelihood
 from residency.step import BASE, Maker, Step
-from residency.synthesis.combining import Combine, Response
-from residency.synthesis.combining import Tasks as TaskKind
-from residency.synthesis.cot import Pool
+from residency.synthesis.combining import Combine
 from residency.synthesis.engine import Sampling
-from residency.synthesis.export import Export
-from residency.synthesis.filtering import Filter
 from residency.synthesis.judge import Agreements, JudgeTest
-from residency.synthesis.losses import Losses
-from residency.synthesis.pairs import Captions, Source
-from residency.synthesis.quality import Quality
+from residency.synthesis.pairs import Source
+from residency.synthesis.quality import Quality, Sizes
 from residency.synthesis.seed import Form, Seed, Sees
 from residency.synthesis.synthesizer import Synthesize
-from residency.task import Wording
 from residency.train.stage import Stage
 from residency.train.values import Full, Schedule
 
-Column = Literal[
-    "ours", "no_blank", "precise_only", "informative_only", "no_task", "no_caption", "general_task",
-    "general_task_caption",
-]  # fmt: skip
-UNFILTERED = ("precise_only", "informative_only")
-ASKED_NOTHING = ("no_task", "general_task", "general_task_caption")  # of the domain's pairs
 Variant = Literal["untuned", "image", "caption", "both", "both_blank"]
 
 
@@ -74,6 +60,13 @@ class Plan:
     batch_size: int | None = None
     microbatch_size: int | None = None
     limits: Limits = Limits()  # noqa: RUF009 - frozen
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Plan":
+        """From the parameters of a recipe, which have the same names."""
+        names = ("base", "lr", "vision_lr", "batch_size", "microbatch_size")
+        limits = Limits(max_tokens=settings["max_tokens"], too_long=settings["too_long"])
+        return cls(**{name: settings[name] for name in names}, limits=limits)
 
     @property
     def kind(self) -> str:
@@ -144,7 +137,7 @@ class Plan:
 
 
 def seed_step(
-    data: tuple[str, ...], form: Form, variant: Variant, blank: float, exclude: tuple[str, ...]
+    data: tuple[str, ...], form: Form, variant: str, blank: float, exclude: tuple[str, ...]
 ) -> Seed:
     """The seed of one of Table 6's variants."""
     sees: Sees = "image" if variant == "image" else "caption" if variant == "caption" else "both"
@@ -158,44 +151,65 @@ def synthesizer(plan: Plan, seed: Seed, *, name: str, epochs: float) -> Stage:
     return plan.stage(name, (seed,), epochs=epochs, continued=seed.form == "header")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Judging:
+    """How much of what was written a model judges (0: nothing), by which engine, over which types."""
+
+    count: int
+    engine: str = "local"
+    types: Sizes = "table8"
+
+    def steps(self, name: str, of: Combine, *, domains: bool = False) -> tuple[Quality, ...]:
+        """The quality analysis, and the sheet for people; the base judges where nothing is served."""
+        if not self.count:
+            return ()
+        return (
+            Quality(
+                name=name, of=of, engine=self.engine, count=self.count, types=self.types,
+                domains=domains,
+            ),
+        )  # fmt: skip
+
+
 def table6(
-    plan: Plan,
-    data: tuple[str, ...],
-    chosen: tuple[Variant, ...],
-    *,
-    form: Form,
-    blank: float,
-    exclude: tuple[str, ...],
-    epochs: float,
-    max_tokens: int,
+    plan: Plan, settings: Mapping[str, Any], chosen: tuple[str, ...], judging: Judging
 ) -> tuple[Step, ...]:
     """Every variant tuned, asked about the held-out pairs of the seed, and judged by their facts.
+
+    With `judging` the tasks of each are judged by a model as well, and so are those of the seed, with
+    the domains of its images (Figure 5).
 
     Raises:
         UsageError: no variant, or one that does not exist.
     """
-    known = ("untuned", "image", "caption", "both", "both_blank")
+    known = get_args(Variant)
     if not chosen or set(chosen) - set(known):
         raise UsageError(f"variants={','.join(chosen)}: choose from {', '.join(known)}.")
+    get = settings.__getitem__
     steps: list[Step] = [Retention(name="generalist_retention", of=BASE, method="generalist")]
     for variant in dict.fromkeys(chosen):
-        seed = seed_step(data, form, variant, blank, exclude)
+        seed = seed_step(get("data"), get("form"), variant, get("blank"), get("exclude"))
         model = BASE if variant == "untuned" else f"synthesizer_{variant}"
         steps.append(seed)
         if model != BASE:
-            steps.append(synthesizer(plan, seed, name=model, epochs=epochs))
+            steps.append(synthesizer(plan, seed, name=model, epochs=get("epochs")))
             steps.append(Retention(name=f"{model}_retention", of=model, method=model))
-        steps.append(
-            Synthesize(
-                name=f"held_out_{variant}",
-                of=model,
-                held_out=seed,
-                form=form,
-                sees=seed.sees,
-                sampling=Sampling(max_tokens=max_tokens),
-            )
+        written = Synthesize(
+            name=f"held_out_{variant}",
+            of=model,
+            held_out=seed,
+            form=get("form"),
+            sees=seed.sees,
+            sampling=Sampling(max_tokens=get("reply_tokens")),
         )
-    return tuple(steps)
+        steps += [written, *_judged(judging, written, f"quality_{variant}")]
+    return (*steps, *_judged(judging, seed, "quality_seed", domains=True))
+
+
+def _judged(judging: Judging, of: Source, name: str, *, domains: bool = False) -> tuple[Step, ...]:
+    tasks = Combine(name=f"{name}_tasks", triplets=of, caption=False)
+    made = judging.steps(name, tasks, domains=domains)
+    return (tasks, *made) if made else ()
 
 
 def judge_steps(plan: Plan, seed: Seed, *, epochs: float) -> tuple[Step, ...]:
@@ -206,241 +220,3 @@ def judge_steps(plan: Plan, seed: Seed, *, epochs: float) -> tuple[Step, ...]:
         plan.reader("judge", (cases,), epochs=epochs),
         JudgeTest(name="judge_test", judge="judge", of=cases),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tasks:
-    """How post-training data is made of triplets: a column of Tables 4 and 5."""
-
-    column: Column
-    tasks: str  # ours, rules, or a data set
-    pool: Pool
-    judge: str
-    judge_engine: str
-    prompt: Literal["few_shot", "short"]
-
-    def steps(
-        self, source: Source, seed: Seed, *, two_stage: bool
-    ) -> tuple[list[Step], tuple[tuple[Combine, ...], ...]]:
-        """The steps, and what each stage of post-training learns."""
-        general = self.column.startswith("general")
-        made_of: Source = seed if general else source
-        filtered = self.column not in ("no_task", *UNFILTERED)
-        ours = self.tasks == "ours"
-        steps: list[Step] = []
-        kept = None
-        if ours and filtered:
-            sieve = Filter(
-                name="filter",
-                triplets=made_of,
-                judge=self.judge,
-                engine=self.judge_engine,
-                prompt=self.prompt,
-            )
-            steps.append(sieve)
-            kept = sieve
-        response: Response = "combined"
-        if self.column == "precise_only":
-            response = "precise"
-        elif self.column == "informative_only":
-            response = "informative"
-        kind: TaskKind = "none" if self.column == "no_task" else "synthetic"
-        if not ours and kind != "none":
-            kind = "rules" if self.tasks == "rules" else "file"
-        file = self.tasks if kind == "file" else ""
-
-        def combine(name: str, of: Source, caption: bool, tasks: TaskKind) -> Combine:
-            return Combine(
-                name=name,
-                triplets=of,
-                kept=kept if tasks == "synthetic" else None,
-                response=response,
-                caption=caption,
-                tasks=tasks,
-                pool=self.pool,
-                file=file if tasks == "file" else "",
-            )
-
-        captions = combine("captions", source, True, "none")
-        if general:
-            alone = combine("tasks", seed, False, "synthetic")
-            both = (alone, captions) if self.column == "general_task_caption" else (alone,)
-            return [*steps, *both], (both,)
-        if two_stage:
-            alone = combine("tasks", source, False, kind)
-            return [*steps, captions, alone], ((captions,), (alone,))
-        one = combine("tasks", source, self.column != "no_caption", kind)
-        return [*steps, one], ((one,),)
-
-
-def tested(of: str, data: tuple[str, ...], method: str, variant: str, limits: Limits) -> Evaluate:
-    """A model on the domain's test sets."""
-    name = "generalist" if of == BASE else of
-    return Evaluate(
-        name=f"{name}_test", of=of, data=data, method=method, variant=variant, limits=limits
-    )
-
-
-def losses(
-    of: str, data: tuple[str, ...], tasks: tuple[str, ...], method: str, limits: Limits
-) -> Losses:
-    """The loss per task after a stage."""
-    return Losses(name=f"{of}_losses", of=of, data=data, tasks=tasks, method=method, limits=limits)
-
-
-def post_training(settings: Mapping[str, Any]) -> tuple[Step, ...]:
-    """The whole line of the recipe `adamllm`, from its parameters.
-
-    Raises:
-        UsageError: two stages of a column that has one kind of task only.
-    """
-    get = settings.__getitem__
-    limits = Limits(max_tokens=get("max_tokens"), too_long=get("too_long"))
-    names = ("base", "lr", "vision_lr", "batch_size", "microbatch_size")
-    plan = Plan(**{name: get(name) for name in names}, limits=limits)
-    two_stage = get("pipeline") == "two_stage"
-    if two_stage and get("column") not in ("ours", "no_blank", "precise_only", "informative_only"):
-        raise UsageError(f"pipeline=two_stage needs captions and tasks; column={get('column')}.")
-    written = get("tasks") == "ours" and get("column") not in ASKED_NOTHING
-    judged = get("tasks") == "ours" and get("column") not in ("no_task", *UNFILTERED)
-    tuned = get("judge") == "tuned" or (get("judge") == "auto" and line.is_nano(plan.base))
-    tuned = tuned and get("judge_engine") == "local" and judged
-    seed, source = _seed(settings), _source(settings, written)
-    making, learned = Tasks(
-        column=get("column"),
-        tasks=get("tasks"),
-        pool=get("templates"),
-        judge="judge" if tuned else BASE,
-        judge_engine=get("judge_engine"),
-        prompt="short" if tuned else "few_shot",
-    ).steps(source, seed, two_stage=two_stage)
-    tests: tuple[Step, ...] = (
-        (tested(BASE, get("test"), "generalist", "", limits),) if get("baselines") else ()
-    )
-    writing: tuple[Step, ...] = ()
-    if written:
-        writing = (synthesizer(plan, seed, name="synthesizer", epochs=get("synthesizer_epochs")),)
-    return (
-        *tests,
-        *((seed,) if written or tuned or get("column").startswith("general") else ()),
-        *writing,
-        *(judge_steps(plan, seed, epochs=get("judge_epochs")) if tuned else ()),
-        source,
-        *making,
-        *((Export(name="export", of=learned[-1][0]),) if get("export") else ()),
-        *_judged(get("quality"), learned[-1][0], get("judge_engine")),
-        *_stages(plan, settings, learned),
-    )
-
-
-def _seed(settings: Mapping[str, Any]) -> Seed:
-    return Seed(
-        name="seed",
-        data=settings["seeds"],
-        form=settings["form"],
-        blank=0.0 if settings["column"] == "no_blank" else settings["blank"],
-        exclude=settings["test"] if settings["exclude"] else (),
-    )
-
-
-def _source(settings: Mapping[str, Any], written: bool) -> Synthesize | Captions:
-    """The domain's pairs, with what the synthesizer writes about them or without."""
-    if not written:
-        return Captions(name="pairs", data=settings["data"])
-    return Synthesize(
-        name="synthesise",
-        of="synthesizer",
-        data=settings["data"],
-        form=settings["form"],
-        engine=settings["engine"],
-        sampling=Sampling(max_tokens=settings["reply_tokens"]),
-    )
-
-
-def _judged(count: int, of: Combine, engine: str) -> tuple[Quality, ...]:
-    """The quality analysis over so many samples, 0 for none; the base judges where nothing is served."""
-    return (Quality(name="quality", of=of, engine=engine, count=count),) if count else ()
-
-
-def _stages(
-    plan: Plan, settings: Mapping[str, Any], learned: tuple[tuple[Combine, ...], ...]
-) -> list[Step]:
-    """Post-training in one stage or two, tested after each, with the loss of every task."""
-    get = settings.__getitem__
-    variant = " ".join((get("pipeline"), get("column"), get("tasks")))
-    steps: list[Step] = []
-    for number, made in enumerate(learned, 1):
-        first = number < len(learned)
-        name = "stage1" if first else "adamllm"
-        stage = (
-            plan.connect(name, made, epochs=get("epochs"))
-            if first
-            else plan.stage(name, made, epochs=get("epochs"))
-        )
-        if number > 1:
-            stage = replace(stage, after="stage1")
-        label = variant + (" after stage 1" if first else "")
-        steps += [
-            stage,
-            losses(name, get("data"), get("test"), f"adamllm {label}", plan.limits),
-            tested(name, get("test"), "adamllm", label, plan.limits),
-        ]
-    return steps
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Preset:
-    """How the paper asks about a set (Tables 12 and 13) and what it reports; ours stands beside it.
-
-    `seen` says that the set's training part is among the paper's sources.
-    """
-
-    metrics: tuple[str, ...]
-    wording: Wording = Wording(list_options=False)  # noqa: RUF009 - frozen; the question alone
-    max_tokens: int = 1024
-    seen: bool = False
-
-
-_VQA = ("open_recall@llava-med", "open_recall", "closed_accuracy@llava-med", "closed_accuracy")
-PRESETS: Mapping[str, Preset] = {
-    "slake": Preset(metrics=_VQA),
-    "pathvqa": Preset(metrics=_VQA),
-    "vqa_rad": Preset(metrics=_VQA, seen=True),
-    "pmc_vqa": Preset(metrics=("choice_accuracy@mmmu", "choice_accuracy"), wording=Wording()),
-    "recipe1m": Preset(metrics=("rouge_l@pypi-rouge", "rouge_l"), seen=True),
-    "nutrition5k": Preset(
-        metrics=("ingredient_recall@nutrition5k", "ingredient_recall"), max_tokens=256
-    ),
-    "food_101": Preset(
-        metrics=("accuracy@food101",), wording=Wording(template="category"), max_tokens=256
-    ),
-    "foodseg103": Preset(
-        metrics=("samples_f1@foodseg103", "samples_f1"),
-        wording=Wording(template="category"),
-        max_tokens=256,
-    ),
-}
-
-
-def benchmark(data: tuple[str, ...], *, batch_size: int, limits: Limits) -> tuple[Evaluate, ...]:
-    """One evaluation per data set, asked and scored by its preset; other sets as their task says."""
-    steps = []
-    for number, spec in enumerate(data, 1):
-        name = open_dataset(spec).name
-        preset = PRESETS.get(name, Preset(metrics=(), wording=Wording(), max_tokens=64))
-        steps.append(
-            Evaluate(
-                name=f"column{number}",
-                of=BASE,
-                data=(spec,),
-                method="model",
-                variant="partially seen" if preset.seen else "",
-                mode="generate",
-                wording=preset.wording,
-                batch_size=batch_size,
-                max_tokens=preset.max_tokens,
-                metrics=preset.metrics,
-                limits=limits,
-            )
-        )
-    return tuple(steps)

@@ -5,11 +5,13 @@ picture (colour, shape, orientation ...) and up to four said ones: pairs of comm
 shows, as the captions of an expert's images state what a generalist cannot see. The task asks for one
 fact, doubts one, offers a choice, or asks for a description. Every sample follows from its index;
 `attributes` hold the caption, the kind of task and all facts. `seed_general` or `seed_general:N` for
-N samples (20,000). English only.
+N pictures (20,000); `seed_general:N:K` asks up to K tasks about each, which share the reading of picture
+and caption when they are learned. English only.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -62,18 +64,27 @@ def recognises(path: Path) -> bool:
 
 
 def load(where: str) -> Dataset:
-    """Open the seed; `where` is how many samples it has, '' for 20,000.
+    """Open the seed; `where` is how many pictures it has, '' for 20,000, and how many tasks about each.
 
     Raises:
-        UsageError: no positive whole number.
+        UsageError: no positive whole numbers.
     """
-    if where and not (where.isdecimal() and int(where)):
-        raise UsageError(f"seed_general:{where}: expected a number of samples, such as 2000.")
-    count = int(where or COUNT)
-    some = [(one.id, one.answer, dict(one.attributes)) for one in map(sample_at, range(4))]
+    pictures, _, tasks = where.partition(":")
+    for text in (pictures, tasks):
+        if text and not (text.isdecimal() and int(text)):
+            raise UsageError(
+                f"seed_general:{where}: expected a number of pictures, and of tasks about each, such as "
+                "2000 or 2000:4."
+            )
+    count, draw = int(pictures or COUNT), partial(sample_at, tasks=int(tasks or 1))
+    some = [
+        (one.id, one.answer, dict(one.attributes))
+        for first in map(draw, range(4))
+        for one in (first, *first.also)
+    ]
     return Dataset(
         name="seed_general",
-        splits={"train": Rows(count, sample_at)},
+        splits={"train": Rows(count, draw)},
         modality={"en": "picture", "zh": "图片"},
         digest=hashlib.sha256(repr((VERSION, count, some)).encode()).hexdigest(),
         source="procedural: residency.phantoms.general",
@@ -82,8 +93,8 @@ def load(where: str) -> Dataset:
     )
 
 
-def sample_at(index: int) -> Sample:
-    """The sample of that number."""
+def sample_at(index: int, tasks: int = 1) -> Sample:
+    """The sample of that number; `also` holds further tasks about its picture, no two alike."""
     rng = Random(5_000_011 + index * 7_919_117)
     kind = rng.choice(
         ("objects", "objects", "objects", "lines", "halves", "pattern", "spots", "dots")
@@ -92,18 +103,24 @@ def sample_at(index: int) -> Sample:
     facts = {**_shown(scene), **_said(rng)}
     order = rng.sample(list(facts), len(facts))
     caption = _caption(rng, scene, {trait: facts[trait] for trait in order})
-    asked = rng.choices(list(KINDS), list(KINDS.values()))[0]
-    triplet = _ASK[asked](rng, facts, rng.choice(order), caption)
     key = f"seed_general/{index}"
-    return Sample(
-        id=key,
-        dataset="seed_general",
-        task="triplet",
-        answer=triplet,
-        images=(Picture(key=key, load=partial(render, scene), size=(world.SIDE, world.SIDE)),),
-        modality="picture",
-        attributes={"caption": caption, "kind": asked, **facts},
-    )
+    picture = Picture(key=key, load=partial(render, scene), size=(world.SIDE, world.SIDE))
+    made: dict[str, Sample] = {}
+    for number in range(tasks):
+        asked = rng.choices(list(KINDS), list(KINDS.values()))[0]
+        triplet = _ASK[asked](rng, facts, rng.choice(order), caption)
+        sample = Sample(
+            id=f"{key}/{number}" if number else key,
+            dataset="seed_general",
+            task="triplet",
+            answer=triplet,
+            images=(picture,),
+            modality="picture",
+            attributes={"caption": caption, "kind": asked, **facts},
+        )
+        made.setdefault(triplet[0], sample)
+    first, *more = made.values()
+    return replace(first, also=tuple(more))
 
 
 def _shown(scene: Scene) -> dict[str, str]:

@@ -18,21 +18,14 @@ def recipe(
     max_bad: float = 0.001,
     baselines: bool = True,
     seeds: tuple[str, ...] = ("seed_general:6000",),
-    pipeline: Literal["single", "two_stage"] = "single",
-    column: Literal[
-        "ours",
-        "no_blank",
-        "precise_only",
-        "informative_only",
-        "no_task",
-        "no_caption",
-        "general_task",
-        "general_task_caption",
-    ] = "ours",
-    tasks: str = "ours",
+    pipeline: tuple[str, ...] = ("single",),
+    column: tuple[str, ...] = ("ours",),
+    tasks: tuple[str, ...] = ("ours",),
     form: Literal["delimited", "header"] = "delimited",
     engine: str = "local",
-    judge: Literal["auto", "tuned", "base"] = "auto",
+    synthesizer: str | None = None,
+    judge: str = "auto",
+    judge_prompt: Literal["auto", "few_shot", "short"] = "auto",
     judge_engine: str = "local",
     templates: Literal["paper", "upstream"] = "paper",
     blank: float = 0.1,
@@ -49,23 +42,29 @@ def recipe(
     reply_tokens: int = 512,
     export: bool = False,
     quality: int = 0,
+    types: Literal["table8", "appendix_d"] = "table8",
+    retention: bool = True,
 ) -> "Recipe":
     """Seed, synthesizer, synthesis over the captions of `data`, filter, combination, post-training, `test`.
 
-    Table 10: one epoch, batch 128, full model; nano's rates are ours. `pipeline` and `column` are
-    Tables 4 and 5; `tasks` is ours, rules (recipes), or a data set of others' tasks. `judge` is the
-    base with a few-shot prompt, or one tuned on the seed (`auto`: tuned for nano); with
-    `judge_engine=endpoint:URL` it is whatever is served there. `templates=upstream` adds the inverted
-    ones. With `exclude`, images of `test` leave the seed. `export` writes the training files; `quality`
-    samples are judged, and put on a sheet for people. Samples with facts say how true the synthetic
-    answers are, before and after the filter.
+    Table 10: one epoch, batch 128, full model; nano's rates are ours. `pipeline` (single, two_stage)
+    and `column` (ours, no_blank, precise_only, informative_only, no_task, no_caption, general_task,
+    general_task_caption) are Tables 4 and 5; `tasks` are ours, rules (recipes), or a data set of others'
+    tasks. Each may be a list: what several models share is made once. `synthesizer` and `judge` may be
+    models of an earlier run (RUN/synthesizer/model), as one synthesizer serves many domains. Else the
+    synthesizer is tuned on the seed, and the judge is the base with a few-shot prompt or one tuned on
+    the seed (`base`, `tuned`; `auto`: tuned for nano); with `judge_engine=endpoint:URL` it is
+    whatever is served there. `templates=upstream` adds the inverted ones. With `exclude`, images of `test`
+    leave the seed. `export` writes the training files; `quality` samples are judged (17 or 20 `types`),
+    and put on a sheet for people. Samples with facts say how true the synthetic answers are, before and
+    after the filter. `retention=false` leaves out what tuning cost the generalist's own skills.
     """  # fmt: skip
     settings = dict(locals())
-    from residency import adaptation
+    from residency import adaptation_line
     from residency.evaluate.retention import retained
     from residency.recipe import Recipe
 
-    steps = adaptation.post_training(settings)
+    steps = adaptation_line.post_training(settings)
     return Recipe(
         name="adamllm",
         base=base,
@@ -73,5 +72,5 @@ def recipe(
         seed=seed,
         limit=limit,
         settings=settings,
-        steps=retained(steps),
+        steps=retained(steps) if retention else steps,
     )

@@ -28,13 +28,13 @@ def recipe(
     the paper's sources. `baselines` adds majority answer and chance.
     """
     settings = dict(locals())
-    from residency import adaptation
+    from residency import adaptation_presets
     from residency.evaluate.steps import Controls
     from residency.model.huggingface import Limits
     from residency.recipe import Recipe
 
     limits = Limits(max_tokens=max_tokens, too_long=too_long)
-    steps = adaptation.benchmark(data, batch_size=batch_size, limits=limits)
+    steps = adaptation_presets.benchmark(data, batch_size=batch_size, limits=limits)
     controls = (Controls(name="controls", data=data),) if baselines else ()
     return Recipe(
         name="adamllm_benchmark",

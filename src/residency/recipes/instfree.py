@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 def recipe(
     *,
     base: str = "nano",
-    data: tuple[str, ...] = ("phantoms:smear:train=1200:val=200:test=300",),
+    data: tuple[str, ...] = ("pills:train=320:val=2:test=60",),
     out: str = "runs/instfree",
     seed: int = 0,
     limit: int | None = None,

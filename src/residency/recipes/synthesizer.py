@@ -28,6 +28,9 @@ def recipe(
     max_tokens: int = 6144,
     too_long: Literal["fail", "drop", "shrink"] = "drop",
     reply_tokens: int = 512,
+    quality: int = 0,
+    types: Literal["table8", "appendix_d"] = "table8",
+    judge_engine: str = "local",
 ) -> "Recipe":
     """Tune the whole model to write triplets; ask each variant about the tenth of the seed held out.
 
@@ -35,31 +38,20 @@ def recipe(
     rates of Table 10, nano ours (16, 1e-3, 1e-4). `variants` are Table 6's columns: untuned, image,
     caption, both, both_blank; `baselines` runs all five. `form=header` is the paper's conversation,
     `delimited` ours, which every engine can ask for. Images of the validation and test splits of
-    `exclude` leave the seed. Real seed: `data=seed_vflan:FOLDER`.
+    `exclude` leave the seed. Real seed: `data=seed_vflan:FOLDER`. `quality` samples of each variant and
+    of the seed are judged by `judge_engine` (the base, or what is served), over the 17 `types` of Table 8
+    or the 20 of appendix D, and put on a sheet for people; the seed's image domains are Figure 5.
     """
     settings = dict(locals())
     from residency import adaptation
-    from residency.model.huggingface import Limits
     from residency.recipe import Recipe
 
-    plan = adaptation.Plan(
-        base=base,
-        lr=lr,
-        vision_lr=vision_lr,
-        batch_size=batch_size,
-        microbatch_size=microbatch_size,
-        limits=Limits(max_tokens=max_tokens, too_long=too_long),
-    )
     every = ("untuned", "image", "caption", "both", "both_blank")
     steps = adaptation.table6(
-        plan,
-        data,
-        every if baselines else variants,  # type: ignore[arg-type]
-        form=form,
-        blank=blank,
-        exclude=exclude,
-        epochs=epochs,
-        max_tokens=reply_tokens,
+        adaptation.Plan.of(settings),
+        settings,
+        every if baselines else variants,
+        adaptation.Judging(count=quality, engine=judge_engine, types=types),
     )
     return Recipe(
         name="synthesizer",

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from residency.evaluate.progress import watched
-from residency.evaluate.results import Estimate, Row, write_summary
-from residency.evaluate.statistics import wilson
+from residency.evaluate.results import Row, write_summary
 from residency.evaluate.store import write_whole
 from residency.provenance import versions
 from residency.step import BASE, Workspace
-from residency.synthesis import consistency, store
+from residency.synthesis import consistency, cost, store
 from residency.synthesis.consistency import Prompt
 from residency.synthesis.engine import Engine, content_key, open_engine
-from residency.synthesis.pairs import Found, Source
+from residency.synthesis.pairs import Source
 from residency.synthesis.synthesizer import named
-from residency.synthesis.truth import Accuracy, accuracy, facts_of, truth
+from residency.synthesis.truth import Accuracy, accuracy, share
 from residency.triplets import Triplet
 
 ROWS = "verdicts"
@@ -28,7 +27,8 @@ COUNTS = "counts.json"
 class Filter:
     """A judge reads every triplet of `triplets` without its image; those it calls `yes` are kept.
 
-    The judge is the model that step `judge` left (or the base), or whatever `engine` serves. Where the
+    The judge is the model that step `judge` left (or the base), the model `source` of another run, or
+    whatever `engine` serves. Where the
     samples carry facts, the summary says how many precise, informative and combined responses are true
     among all triplets and among those kept (Table 7, exact instead of judged).
     """
@@ -38,21 +38,27 @@ class Filter:
     judge: str = BASE
     engine: str = "local"
     prompt: Prompt = "few_shot"
+    source: str = ""
 
     @property
     def needs(self) -> tuple[str, ...]:
         """The triplets and the judge."""
-        return (self.triplets.name, self.judge)
+        return (self.triplets.name, *(() if self.source else (self.judge,)))
 
     def plan(self, workspace: Workspace) -> list[str]:
         """Who judges what."""
-        return [f"triplets of {self.triplets.name}, judged by {self.judge}, engine {self.engine}"]
+        most, served = self.triplets.most(workspace), "endpoint" in self.engine
+        return [
+            f"triplets of {self.triplets.name}, judged by {self.judge}, engine {self.engine}",
+            f"at most {most:,}: " + cost.describe("filter", most, workspace.base, served=served),
+        ]
 
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
         """Judge, or go on; count and compare with the truth."""
         every = self.triplets.found(workspace)
         asked = [(one.pair.key, one.triplet) for one in every if one.triplet is not None]
-        with open_engine(self.engine, workspace.model(self.judge)) as engine:
+        model = self.source or workspace.model(self.judge)
+        with open_engine(self.engine, model) as engine:
             rows = judge(
                 engine,
                 asked,
@@ -64,8 +70,8 @@ class Filter:
             )
         given = {row["id"]: row["verdict"] for row in rows}
         verdicts = Counter(row["verdict"] or "unreadable" for row in rows)
-        before = _truth([one for one in every if one.triplet is not None])
-        after = _truth([one for one in every if given.get(one.pair.key) == "yes"])
+        before = accuracy(every)
+        after = accuracy([one for one in every if given.get(one.pair.key) == "yes"])
         content = {
             "found": dict(Counter(one.reason or "triplet" for one in every)),
             "verdicts": dict(verdicts),
@@ -134,19 +140,11 @@ def judge(
         return store.fill(folder, identity, triplets, make, group=engine.batch, progress=progress)
 
 
-def _truth(some: Sequence[Found]) -> Accuracy:
-    return accuracy(
-        truth(one.triplet, facts_of(one.pair.sample.attributes)) for one in some if one.triplet
-    )
-
-
 def _row(
     name: str, variant: str, known: Accuracy, workspace: Workspace, n: int, consistent: int
 ) -> Row:
     """Shares among the triplets; those whose truth is not known stand under `unparsed`."""
-    metrics = {"consistent": _estimate(consistent, n)}
-    for kind in ("precise", "informative", "combined"):
-        metrics[f"{kind}_true"] = _estimate(getattr(known, kind), known.decided)
+    metrics = ({"consistent": share(consistent, n)} if n else {}) | known.shares()
     return Row(
         method=name,
         variant=variant,
@@ -156,15 +154,8 @@ def _row(
         seed=workspace.seed,
         n=n,
         n_unparsed=known.undecided,
-        metrics={key: value for key, value in metrics.items() if value is not None},
+        metrics=metrics,
     )
-
-
-def _estimate(count: int, n: int) -> Estimate | None:
-    if not n:
-        return None
-    made = wilson(count, n)
-    return Estimate(estimate=made.estimate, low=made.low, high=made.high)
 
 
 def _said(counts: Counter[str]) -> str:

@@ -8,8 +8,7 @@ from typing import Any
 
 from residency.data.rows import Rows
 from residency.dataset import Dataset
-from residency.evaluate.results import Estimate, Row, write_summary
-from residency.evaluate.statistics import wilson
+from residency.evaluate.results import Row, write_summary
 from residency.provenance import versions
 from residency.step import Workspace
 from residency.synthesis import consistency
@@ -17,7 +16,8 @@ from residency.synthesis.consistency import LABELS
 from residency.synthesis.engine import content_key, open_engine
 from residency.synthesis.filtering import judge
 from residency.synthesis.pairs import Pair
-from residency.synthesis.seed import Seed
+from residency.synthesis.seed import Seed, each
+from residency.synthesis.truth import share
 from residency.triplets import Triplet
 from residency.types import Sample
 
@@ -55,8 +55,8 @@ class Agreements:
         if split == "train":
             every = [(f.pair, f.triplet) for f in self.seed.found(workspace) if f.triplet]
         else:
-            held = self.seed.held_out(workspace)
-            every = [(pair, Triplet(*map(str, pair.sample.answer))) for pair in held]
+            held = (one for pair in self.seed.held_out(workspace) for one in each(pair.sample))
+            every = [(Pair(one.id, one, ""), Triplet(*map(str, one.answer))) for one in held]
         return _cases(every, workspace.seed)
 
     def dataset(self, workspace: Workspace) -> Dataset:
@@ -132,11 +132,11 @@ class JudgeTest:
                 label=self.name,
             )
         right = [row["verdict"] == label for row, (_, _, label) in zip(rows, cases, strict=True)]
-        metrics = {"accuracy": _share(right)}
+        metrics = {"accuracy": share(sum(right), len(right))}
         for label in LABELS:
             own = [good for good, case in zip(right, cases, strict=True) if case[2] == label]
             if own:
-                metrics[f"accuracy_{label}"] = _share(own)
+                metrics[f"accuracy_{label}"] = share(sum(own), len(own))
         row = Row(
             method="judge",
             variant="held-out seed",
@@ -155,8 +155,3 @@ class JudgeTest:
             versions=versions(),
         )
         return {name: value.estimate for name, value in metrics.items()}
-
-
-def _share(right: list[bool]) -> Estimate:
-    made = wilson(sum(right), len(right))
-    return Estimate(estimate=made.estimate, low=made.low, high=made.high)

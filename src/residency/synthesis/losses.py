@@ -35,6 +35,7 @@ class Losses:
     data: tuple[str, ...]
     tasks: tuple[str, ...]
     method: str
+    variant: str = ""
     split: str = "val"
     batch_size: int = 16
     limits: Limits = Limits()  # noqa: RUF009 - frozen
@@ -74,7 +75,7 @@ class Losses:
         mean = mean_loss(backbone, mixture, batch_size=self.batch_size)
         return Row(
             method=self.method,
-            variant=self.name,
+            variant=self.variant,
             view="plain",
             dataset=dataset.name,
             task=kind,

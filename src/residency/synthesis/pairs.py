@@ -46,6 +46,10 @@ class Source(Protocol):
         """What it left, once it has run, in its own order."""
         ...
 
+    def most(self, workspace: Workspace) -> int:
+        """How many triplets it can leave at most, as far as is known before it runs."""
+        ...
+
 
 def pairs(
     datasets: Sequence[Dataset], split: str, *, limit: int | None, seed: int
@@ -120,6 +124,10 @@ class Captions:
     def found(self, workspace: Workspace) -> list[Found]:
         """Every pair, without a triplet."""
         return [Found(pair, None, "not_asked") for pair in self._pairs(workspace)[0]]
+
+    def most(self, workspace: Workspace) -> int:
+        """None: nothing is asked."""
+        return 0
 
     def _pairs(self, workspace: Workspace) -> tuple[list[Pair], Counter[str]]:
         datasets = workspace.datasets(self.data)

@@ -43,7 +43,8 @@ class Seed:
     of which questions and responses are learned; trained with `turns="continued"`. `sees` says what
     the synthesizer is shown; `blank` is the share of training images that a blank one replaces. A
     tenth of every kind of task is held out as `val`. Rows whose image is in the test or validation
-    split of a data set of `exclude` are left out and counted.
+    split of a data set of `exclude` are left out and counted. Further tasks about a picture (`also`) are
+    learned with it: in one reading of picture and caption where the form is `delimited`.
     """
 
     name: str
@@ -62,11 +63,10 @@ class Seed:
         """How many triplets there are."""
         if not 0 <= self.blank <= 1:
             raise UsageError(f"blank={self.blank} is a share of the images: from 0 to 1.")
-        rows = sum(len(one) for one in self._samples(workspace))
         excluded = ", ".join(self.exclude) or "nothing"
         return [
-            f"{rows} triplets, a tenth held out; {self.form}, sees {self.sees}, {100 * self.blank:g} % "
-            f"blank images; images of {excluded} are left out"
+            f"{self.most(workspace)} pictures, a tenth held out; {self.form}, sees {self.sees}, "
+            f"{100 * self.blank:g} % blank images; images of {excluded} are left out"
         ]
 
     def check(self, workspace: Workspace) -> None:
@@ -111,10 +111,24 @@ class Seed:
         places = self._places(workspace)
 
         def build(split: str, row: int) -> Sample:
-            number, index = places[split][row]
-            sample = every[number][index]
+            number, index, *part = places[split][row]
+            tasks = each(every[number][index])
             blank = self.blank if split == "train" else 0.0
-            return conversation(sample, self.form, self.sees, blank, workspace.seed)
+            first, *more = (
+                conversation(one, self.form, self.sees, blank, workspace.seed)
+                for one in ([tasks[part[0]]] if part else tasks)
+            )
+            return replace(first, also=tuple(more)) if more else first
+
+        if self.form == "header":  # a conversation of its own for every task
+            places = {
+                split: [
+                    [number, index, part]
+                    for number, index in some
+                    for part in range(len(each(every[number][index])))
+                ]
+                for split, some in places.items()
+            }
 
         return Dataset(
             name=f"{self.name}-seed",
@@ -126,19 +140,25 @@ class Seed:
 
     def found(self, workspace: Workspace) -> list[Found]:
         """The training triplets themselves: the paper's general tasks."""
-        every = self._samples(workspace)
-        chosen = [every[number][index] for number, index in self._places(workspace)["train"]]
         return [
             Found(Pair(one.id, one, one.attributes["caption"]), Triplet(*map(str, one.answer)))
-            for one in chosen
+            for sample in self._chosen(workspace, "train")
+            for one in each(sample)
         ]
+
+    def most(self, workspace: Workspace) -> int:
+        """As many as its data has rows; further tasks about a picture are not counted."""
+        return sum(len(one) for one in self._samples(workspace))
 
     def held_out(self, workspace: Workspace) -> list[Pair]:
         """The pairs of the held-out triplets, to synthesise about."""
+        return [
+            Pair(one.id, one, one.attributes["caption"]) for one in self._chosen(workspace, "val")
+        ]
+
+    def _chosen(self, workspace: Workspace, split: str) -> list[Sample]:
         every = self._samples(workspace)
-        places = self._places(workspace)["val"]
-        chosen = [every[number][index] for number, index in places]
-        return [Pair(one.id, one, one.attributes["caption"]) for one in chosen]
+        return [every[number][index] for number, index in self._places(workspace)[split]]
 
     def _places(self, workspace: Workspace) -> dict[str, list[list[int]]]:
         text = (workspace.folder(self.name) / FILE).read_text(encoding="utf-8")
@@ -159,17 +179,26 @@ class Seed:
 
 
 def _unusable(sample: Sample) -> str:
-    if sample.task != "triplet" or len(sample.answer) != len(Triplet._fields):
+    parts = [one.answer for one in each(sample)]
+    if sample.task != "triplet" or any(len(one) != len(Triplet._fields) for one in parts):
         return "no_triplet"
-    if not all(str(part).strip() for part in sample.answer):
+    if not all(str(part).strip() for one in parts for part in one):
         return "empty_part"
+    if not sample.images:
+        return "no_image"
     return "" if sample.attributes.get("caption", "").strip() else "no_caption"
 
 
+def each(sample: Sample) -> tuple[Sample, ...]:
+    """The tasks about a picture, one sample for each."""
+    return (replace(sample, also=()), *sample.also)
+
+
 def conversation(sample: Sample, form: Form, sees: Sees, blank: float, seed: int) -> Sample:
-    """One seed triplet as a sample to learn; the draws follow from `seed` and its id."""
+    """One seed triplet as a sample to learn; the draws follow from `seed`, its picture and its id."""
     rng = Random(f"{seed}/{sample.id}")
-    images = tuple(map(blanked, sample.images)) if rng.random() < blank else sample.images
+    hidden = Random(f"{seed}/{sample.images[0].key}").random() < blank
+    images = tuple(map(blanked, sample.images)) if hidden else sample.images
     caption = "" if sees == "image" else sample.attributes["caption"]
     sample = replace(
         sample,

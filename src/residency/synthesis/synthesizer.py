@@ -7,11 +7,14 @@ from typing import Any
 
 from residency.dataset import Dataset
 from residency.evaluate.progress import watched
+from residency.evaluate.results import Row, write_summary
+from residency.provenance import versions
 from residency.step import BASE, Workspace
 from residency.synthesis import cost, store
 from residency.synthesis.engine import Engine, Reply, Request, Sampling, content_key, open_engine
 from residency.synthesis.pairs import Found, Pair, pairs, row_key
 from residency.synthesis.seed import DESCRIBE, PREFIXES, Form, Seed, Sees
+from residency.synthesis.truth import accuracy, share
 from residency.task import PAPER, task
 from residency.triplets import Triplet, read
 from residency.types import Conversation, ImagePart, Sample, Turn
@@ -115,7 +118,8 @@ class Synthesize:
     """Ask the model that step `of` left (or the base) for a task about every pair of a split.
 
     `engine` is as `engine.open_engine` takes it; an endpoint serves its own model. With `held_out` the
-    pairs are those that a seed step holds out. The rows, one per pair, are a job of `store`.
+    pairs are those that a seed step holds out; with `source`, a model of another run is asked instead.
+    The rows, one per pair, are a job of `store`.
     """
 
     name: str
@@ -127,11 +131,13 @@ class Synthesize:
     engine: str = "local"
     sampling: Sampling = Sampling(max_tokens=MAX_TOKENS)  # noqa: RUF009 - frozen
     held_out: Seed | None = None
+    source: str = ""
 
     @property
     def needs(self) -> tuple[str, ...]:
         """The model, and the seed whose held-out pairs it is asked about."""
-        return (self.of, self.held_out.name) if self.held_out else (self.of,)
+        asked = () if self.source else (self.of,)
+        return (*asked, self.held_out.name) if self.held_out else asked
 
     def check(self, workspace: Workspace) -> None:
         """Refuse data without pairs."""
@@ -162,7 +168,8 @@ class Synthesize:
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
         """Synthesise, or go on; returns the counts."""
         every, lost = self.pairs(workspace)
-        with open_engine(self.engine, workspace.model(self.of)) as engine:
+        model = self.source or workspace.model(self.of)
+        with open_engine(self.engine, model) as engine:
             rows = synthesise(
                 engine,
                 every,
@@ -176,13 +183,41 @@ class Synthesize:
         counts = count(rows, self.form)
         shown = ", ".join(f"{name} {n}" for name, n in counts.items())
         print(f"  {len(rows)} pairs: {shown}", flush=True)
+        found = [_found(pair, row, self.form) for pair, row in zip(every, rows, strict=True)]
+        self._summarise(workspace, found)
         return {"pairs": len(rows), "not_pairs": dict(lost), "discarded": dict(counts)}
+
+    def _summarise(self, workspace: Workspace, found: Sequence[Found]) -> None:
+        """One row: how many pairs got a triplet, of how many different instructions, how true."""
+        asked = [one.triplet.instruction for one in found if one.triplet]
+        metrics = {"readable": share(len(asked), len(found))} if found else {}
+        if asked:
+            metrics["distinct"] = share(len(set(asked)), len(asked))
+        row = Row(
+            method="synthesizer",
+            variant=self.name,
+            view=None,
+            dataset=self.held_out.name if self.held_out else "synthetic",
+            task="triplet",
+            seed=workspace.seed,
+            n=len(found),
+            n_unparsed=len(found) - len(asked),
+            metrics=metrics | accuracy(found).shares(),
+        )
+        path = workspace.folder(self.name) / "summary.json"
+        write_summary(path, [row], command=workspace.command, versions=versions())
 
     def found(self, workspace: Workspace) -> list[Found]:
         """The triplets, and the reasons where there is none."""
         every, _ = self.pairs(workspace)
         rows = store.read_rows(workspace.folder(self.name) / ROWS)
         return [_found(pair, row, self.form) for pair, row in zip(every, rows, strict=True)]
+
+    def most(self, workspace: Workspace) -> int:
+        """One for each pair."""
+        if self.held_out is not None and not workspace.is_done(self.held_out.name):
+            return self.held_out.most(workspace) // 10
+        return len(self.pairs(workspace)[0])
 
     def _datasets(self, workspace: Workspace) -> list[Dataset]:
         return workspace.datasets(self.data)

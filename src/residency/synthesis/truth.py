@@ -4,11 +4,13 @@ A sample's attributes are its facts, trait to value. Only what can be decided is
 that names no trait of the sample is `undecided`, and how many there are is part of the result.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+from residency.evaluate.results import Estimate
 from residency.evaluate.statistics import wilson
+from residency.synthesis.pairs import Found
 from residency.text import words
 from residency.triplets import Triplet
 
@@ -83,17 +85,30 @@ class Accuracy:
         """Triplets whose truth is known."""
         return self.n - self.undecided
 
+    def shares(self) -> dict[str, Estimate]:
+        """`precise_true` and so on, among the decided; nothing where there is none."""
+        names = ("precise", "informative", "combined") if self.decided else ()
+        return {f"{name}_true": share(getattr(self, name), self.decided) for name in names}
+
     def as_json(self) -> dict[str, Any]:
-        """Counts, and shares of the decided with Wilson intervals."""
-        shares = {}
-        for name in ("precise", "informative", "combined"):
-            if self.decided:
-                value = wilson(getattr(self, name), self.decided)
-                shares[name] = [round(value.estimate, 4), round(value.low, 4), round(value.high, 4)]
-        return {"n": self.n, "undecided": self.undecided, "accuracy": shares}
+        """The counts."""
+        return asdict(self)
 
 
-def accuracy(judged: Iterable[Truth]) -> Accuracy:
+def share(count: int, n: int) -> Estimate:
+    """`count` of `n`, one at least, with Wilson's interval."""
+    made = wilson(count, n)
+    return Estimate(estimate=made.estimate, low=made.low, high=made.high)
+
+
+def accuracy(every: Sequence[Found]) -> Accuracy:
+    """Of the triplets among what was found."""
+    return added(
+        truth(one.triplet, facts_of(one.pair.sample.attributes)) for one in every if one.triplet
+    )
+
+
+def added(judged: Iterable[Truth]) -> Accuracy:
     """Add up."""
     every = list(judged)
     known = [one for one in every if one.precise is not None]

@@ -17,8 +17,8 @@ templates = ("paper",)
 
 _CAPTION = "Caption of the image: {caption}\n"
 _ASK = (
-    "Write one task about the image in three parts, each on a line of its own. Instruction: what to "
-    "ask. Precise: the shortest correct response. Informative: a full response with its reasons."
+    "Write a task about the image in three lines. Instruction: the question. Precise: the short answer. "
+    "Informative: the answer with its reasons."
 )
 PROMPT = _CAPTION + _ASK
 

@@ -70,16 +70,22 @@ class Endpoint:
         """Ask the server which model it serves, where none was named.
 
         Raises:
-            UsageError: it serves none or several.
+            UsageError: it serves none or several, or does not list them.
         """
         if self.model:
             return
-        listed = self._call("models", None, "models")
+        hint = f"Name one: endpoint:{self.url}?model=NAME."
+        try:
+            listed = self._call("models", None, "models")
+        except RefusedError as error:
+            raise UsageError(f"{self.url} does not list its models ({error}). {hint}") from error
+        except ResidencyError as error:
+            raise ResidencyError(f"{error} If it lists no models: {hint}") from error
         entries = listed.get("data") if isinstance(listed, dict) else None
         names = [str(entry.get("id")) for entry in entries or () if isinstance(entry, dict)]
         if len(names) != 1:
             have = ", ".join(names[:8]) or "none"
-            raise UsageError(f"{self.url} serves {have}. Name one: endpoint:{self.url}?model=NAME.")
+            raise UsageError(f"{self.url} serves {have}. {hint}")
         self.model = names[0]
 
     def _one(self, request: Request, sampling: Sampling) -> Reply:

@@ -14,7 +14,7 @@ from typing import Any
 
 from residency.data.images import read_image
 from residency.data.sinks import encoded
-from residency.errors import DataError, UsageError
+from residency.errors import DataError, ResidencyError, UsageError
 from residency.synthesis.engine import (
     Engine,
     Reply,
@@ -37,6 +37,7 @@ def opened(where: str, model: str) -> Iterator[Engine]:
 
     Raises:
         UsageError: Ray is not installed.
+        ResidencyError: it does not start.
     """
     workers, _, inner = where.partition(":")
     count, inner = number(workers, "ray", WORKERS), inner or "local"
@@ -53,7 +54,13 @@ def opened(where: str, model: str) -> Iterator[Engine]:
     started = not ray.is_initialized()
     if started:
         own = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": max(count, os.cpu_count() or 1)}
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="error", **own)
+        try:
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level="error", **own)
+        except Exception as error:  # Ray raises bare ones
+            raise ResidencyError(
+                f"Ray did not start: {' '.join(str(error).split())} Check $RAY_ADDRESS. On a busy machine "
+                "Ray gives up after 30 seconds: run again when it is quieter, or join a running cluster."
+            ) from error
     try:
         with open_engine(inner, model) as one:
             known = one
