@@ -91,3 +91,21 @@ def drawn(shape: Shape, longest: int, style: str) -> str:
             f'<rect x="{first:g}" y="{second:g}" width="{across:g}" height="{down:g}" {tail}</rect>'
         )
     return f'<circle cx="{first:g}" cy="{second:g}" r="{third:g}" {tail}</circle>'
+
+
+def crossed(said: Point, meant: Point | None, longest: int) -> str:
+    """A predicted point as a cross, with a line to where it should be; '' for what is not finite."""
+    if not math.isfinite(said.x + said.y):
+        return ""
+    arm = longest / 55
+    lines = [(-arm, -arm, arm, arm), (-arm, arm, arm, -arm)]
+    path = "".join(
+        f"M{said.x + x1:g} {said.y + y1:g}L{said.x + x2:g} {said.y + y2:g}"
+        for x1, y1, x2, y2 in lines
+    )
+    tie = f"M{said.x:g} {said.y:g}L{meant.x:g} {meant.y:g}" if meant else ""
+    title = f"<title>{text(said.name)}</title>"
+    return (
+        (f'<path class="tie" d="{tie}"/>' if tie else "")
+        + f'<path class="rim" d="{path}"/><path class="shape" d="{path}">{title}</path>'
+    )

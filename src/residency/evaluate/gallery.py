@@ -11,7 +11,7 @@ from residency.dataset import Dataset
 from residency.errors import DataError, ResidencyError, UsageError
 from residency.evaluate.charts import text
 from residency.evaluate.comparison import verdicts
-from residency.evaluate.drawing import best_frame, drawn, picture, shapes
+from residency.evaluate.drawing import best_frame, crossed, drawn, picture, shapes
 from residency.evaluate.predict import select
 from residency.evaluate.results import shown
 from residency.evaluate.runs import Answered
@@ -23,6 +23,7 @@ CARDS = 24  # of a data set and task
 SLICES = 9  # of a volume, around the one that is shown first
 MOST_TEXT = 600  # characters of a question or an answer
 MOST_METHODS = 8
+MOST_NAMES = 8  # of the boxes or points of an answer
 SEARCHED = 20_000  # samples of a split, for those that do not stand where they were asked
 _STROKES = ("#ffb000", "#19c3e6", "#ff5da2", "#7ee04a", "#b48cff")
 
@@ -168,12 +169,16 @@ def gallery(found: Sequence[Card], total: int, budget: Budget, *, title: str) ->
     asked = {_question(card) for card in found}
     one = f" All were asked: “{_cut(min(asked))}”" if len(asked) == 1 and asked != {""} else ""
     body = "".join(_card(card, methods, budget, "" if one else _question(card)) for card in found)
+    graded = any(reply.score for card in found for reply in card.replies)
+    order = f"those with wrong answers first: {wrong} of them have one"
+    if graded and not wrong:
+        order = f"those with the lowest score of {methods[-1]} first"
     references = sorted({_words(card.reference) for card in found})
     choices = references if 1 < len(references) <= 40 else []
     return (
         f'<div class="gallery">{f"<h3>{text(title)}</h3>" if title else ""}'
-        f'<p class="note">{len(found)} of {total:,} samples, those with wrong answers first: {wrong} of '
-        f"them have one. Numbers are lines of the predictions file.{one}</p>"
+        f'<p class="note">{len(found)} of {total:,} samples, {text(order)}. Numbers are lines of the '
+        f"predictions file.{one}</p>"
         f"{_filters(methods, choices)}"
         f'<div class="cards">{body}</div></div>'
     )
@@ -200,8 +205,10 @@ def _card(card: Card, methods: Sequence[str], budget: Budget, asked: str) -> str
     replies = "".join(_reply(reply, methods.index(reply.method)) for reply in card.replies)
     question = f"<p>{_cut(asked)}</p>" if asked else ""
     line = f"<small>line {card.place + 2}</small>"  # the first says how they were made
+    wide = ' class="wide"' if card.sample and "slices" in card.sample.attributes else ""
     return (
-        f'<article data-reference="{text(_words(card.reference))}">{_images(card, methods, budget)}'
+        f'<article{wide} data-reference="{text(_words(card.reference))}">'
+        f"{_images(card, methods, budget)}"
         f"<div>{question}<dl><dt>reference</dt><dd><b>{_cut(_words(card.reference))}</b></dd>{replies}"
         f"</dl>{line}</div></article>"
     )
@@ -249,7 +256,9 @@ def _words(answer: Answer | None) -> str:
     kinds = {Box: "box", Box3D: "3D box", Point: "point"}
     counts = {name: names.count(name) for name in names}
     kind = next(kinds[type(part)] for part in answer if not isinstance(part, str))
-    return ", ".join(f"{name or kind}{f' × {n}' if n > 1 else ''}" for name, n in counts.items())
+    said = [f"{name or kind}{f' × {n}' if n > 1 else ''}" for name, n in counts.items()]
+    more = f" and {len(said) - MOST_NAMES} more" if len(said) > MOST_NAMES + 1 else ""
+    return ", ".join(said[:MOST_NAMES] if more else said) + more
 
 
 def _cut(words: str) -> str:
@@ -285,7 +294,7 @@ def _tile(
         image = sample.images[frame].load()
     except DataError:  # its message may name a file, and with it a person
         return '<div class="bad">image cannot be read</div>'
-    coded = budget.take(picture(image, 256 if of == 1 else 160))
+    coded = budget.take(picture(image, 256 if of == 1 or "slices" in sample.attributes else 160))
     if not coded:
         return '<div class="bad">image left out: the page is full</div>'
     width, height = image.size
@@ -312,7 +321,11 @@ def _shapes(
     size: tuple[int, int],
     methods: Sequence[str],
 ) -> Iterator[str]:
-    """The reference solid on a dark rim, predictions dashed in the colour of their method."""
+    """The reference solid on a dark rim, predictions dashed in the colour of their method.
+
+    A predicted point is a cross, tied to the landmark of the same name by a thin line.
+    """
+    landmarks = {entry.name: entry for entry in card.reference if isinstance(entry, Point)}
     longest = max(size)
     for shape in shapes(card.reference, facts, frame, size) if _drawable(card.reference) else ():
         yield drawn(shape, longest, 'class="rim"')
@@ -324,6 +337,8 @@ def _shapes(
         at = methods.index(reply.method)
         lines = "".join(
             drawn(s, longest, 'class="shape said"')
+            if isinstance(s, Box)
+            else crossed(s, landmarks.get(s.name), longest)
             for s in itertools.islice(shapes(answer, facts, frame, size), 40)
         )
         yield f'<g data-method="{at}" style="--stroke:{_STROKES[at % len(_STROKES)]}">{lines}</g>'

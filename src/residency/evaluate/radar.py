@@ -92,8 +92,9 @@ def _radar(table: Table, methods: Sequence[tuple[int, str]]) -> str:
         f"{level:.0%}</text>".replace("%", "")
         for level in (0.5, 1.0)
     )
+    lowest = max(_place(at, len(groups), 1.0)[1] for at in range(len(groups))) + 32
     return (
-        f'<svg class="web" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+        f'<svg class="web" viewBox="0 30 {_WIDTH} {lowest - 30:.0f}" role="img" '
         f'aria-label="Radar of {text(table.metric)} by {text(table.fact)}; the bars show the same '
         f'numbers">{"".join(parts)}{ticks}</svg>'
     )

@@ -106,6 +106,9 @@ align-content:start;font-size:.8125rem}.spoke{grid-column:1/-1;margin-top:.5rem}
 vertical-align:middle;filter:drop-shadow(0 0 1px #0008)}
 .strip{display:flex;overflow-x:auto;scroll-snap-type:x proximity;gap:2px;background:#000;padding:0!important}
 .strip figure{flex:0 0 72%;margin:0;scroll-snap-align:start}
+.wide{grid-column:1/-1}.wide .strip{flex-wrap:wrap}.wide .strip figure{flex:0 0 calc(33.33% - 2px)}
+.wide .shape{stroke-width:1.25}.wide .rim{stroke-width:2.5}.wide dl{max-width:46rem}
+.tie{fill:none;stroke:var(--stroke,#fff);stroke-width:1;opacity:.85;vector-effect:non-scaling-stroke}
 .strip figcaption{color:#c9d1d9;font-size:.6875rem;padding:.15rem .4rem}
 .bad{display:grid;place-items:center;aspect-ratio:1;padding:1rem;background:var(--track);
 color:var(--wrong);overflow-wrap:anywhere;text-align:center}
@@ -118,7 +121,8 @@ border-radius:6px;padding:.3rem .5rem;max-width:100%}
 .checklist tbody th{min-width:11rem;font-weight:500}
 .blank{color:var(--blank);background:var(--blankfill);font-style:italic}
 .hashes{display:block}.hashes dd{margin-bottom:.4rem}
-@media(max-width:34rem){body{padding:1.5rem 1rem 3rem}table{font-size:.875rem}
+@media(max-width:34rem){.wide .strip{flex-wrap:nowrap}.wide .strip figure{flex-basis:72%}
+body{padding:1.5rem 1rem 3rem}table{font-size:.875rem}
 th,td{padding:.4rem .35rem}thead th{font-size:.75rem}small{font-size:.6875rem}
 h1{font-size:1.4rem}.bars{grid-template-columns:1fr 3.25rem}
 .bars .name{grid-column:1/-1;margin-bottom:-.3rem}
