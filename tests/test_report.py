@@ -393,11 +393,32 @@ def test_wrong_ones_come_first_and_graded_ones_by_their_score() -> None:
     graded = make_answered([said(i, "one two", w) for i, w in enumerate(words)], "token_f1")
     scores = [(card.place, card.replies[0].score) for card in gallery.cards([graded], None)]
     assert scores == [(2, "0.0"), (0, "66.7"), (1, "66.7")]
+    half = make_answered([said(0, "one two", "one")], "token_f1")  # neither right nor wrong
+    none = make_answered([said(0, "one two", "five")], "token_f1")  # as if it were wrong
+    (mixed,) = gallery.cards([half, none], None)
+    assert [(reply.right, reply.score) for reply in mixed.replies] == [
+        (None, "66.7"),
+        (None, "0.0"),
+    ]
     points = (Point(name="apex", x=1.0, y=2.0), Point(name="apex", x=3.0, y=2.0))
     placed = make_answered([said(0, points, points, "landmark")], "point_hit")
     assert "apex × 2" in gallery.gallery(
         gallery.cards([placed], None), 1, gallery.Budget(0), title=""
     )
+
+
+def test_a_predicted_point_is_a_cross_tied_to_its_landmark_and_long_lists_are_cut() -> None:
+    points = tuple(Point(name=f"p{i}", x=float(i), y=5.0) for i in range(12))
+    picture = Picture(key="k", load=lambda: Image.new("L", (20, 10)))
+    sample = Sample(id="v", dataset="d", task="landmark", answer=points, images=(picture,))
+    moved = (replace(points[0], x=4.0), replace(points[1], name="other"))
+    reply = gallery.Reply(method="m", prediction=fixed(sample, moved), right=None, score="0.0")
+    card = gallery.Card(place=0, reference=points, sample=sample, replies=(reply,))
+    html = gallery.gallery([card], 1, gallery.Budget(), title="")
+    assert html.count("<circle") == 24 and html.count('class="shape"') == 14  # and rims
+    assert html.count('class="tie"') == 1 and 'd="M4 5L0 5"' in html  # no landmark is named "other"
+    assert "p7 and 4 more" in html and "p8" not in html.split("reference</dt>")[1]
+    assert "those with the lowest score of m first" in html
 
 
 def test_small_groups_are_marked_and_the_chart_shows_the_bars_numbers() -> None:

@@ -106,6 +106,5 @@ def crossed(said: Point, meant: Point | None, longest: int) -> str:
     tie = f"M{said.x:g} {said.y:g}L{meant.x:g} {meant.y:g}" if meant else ""
     title = f"<title>{text(said.name)}</title>"
     return (
-        (f'<path class="tie" d="{tie}"/>' if tie else "")
-        + f'<path class="rim" d="{path}"/><path class="shape" d="{path}">{title}</path>'
-    )
+        f'<path class="tie" d="{tie}"/>' if tie else ""
+    ) + f'<path class="rim" d="{path}"/><path class="shape" d="{path}">{title}</path>'

@@ -86,7 +86,8 @@ def cards(
     methods = [one for one in answered if not one.control][-MOST_METHODS:]
     if not methods:
         return []
-    judged = [_judged(one) for one in methods]
+    judging = _judging(methods)
+    judged = [_judged(one, judging) for one in methods]
     found = []
     for place, p in enumerate(methods[-1].predictions):
         replies = tuple(replies[p.sample] for replies in judged if p.sample in replies)
@@ -110,30 +111,44 @@ def _score(card: Card) -> float:
     return float(score) if score else 0.0
 
 
-def _judged(one: Answered) -> dict[str, Reply]:
-    """The reply to every sample by its id, right or wrong by the first metric of the row that can tell."""
-    right: np.ndarray | None = None
-    scores: list[str] = [""] * len(one.predictions)
+def _verdicts(one: Answered, name: str) -> np.ndarray | None:
+    """1 right, 0 wrong, NaN neither, for each prediction; None where the metric cannot tell."""
+    try:
+        return verdicts(metric(name), metric(name).prepare(one.predictions, one.labels))
+    except ResidencyError:  # needs a fact that these predictions lack
+        return None
+
+
+def _judging(methods: Sequence[Answered]) -> str:
+    """The first metric by which the answers of all methods are right or wrong, '' for none."""
+    names = list(methods[-1].row.metrics)
+    told = (n for n in names if all(_verdicts(one, n) is not None for one in methods))
+    return next(told, "")
+
+
+def _graded(one: Answered) -> list[str]:
+    """How good each answer is by the first metric of the row that can be computed, '' for undefined."""
     for name in one.row.metrics:
         try:
             statistics = metric(name).prepare(one.predictions, one.labels)
-        except ResidencyError:  # needs a fact that these predictions lack
+        except ResidencyError:  # as above
             continue
-        right = verdicts(metric(name), statistics)
-        if right is None and not any(scores):
-            value = metric(name).value
-            each = [
-                float(value(statistics[i : i + 1], np.ones((1, 1)))[0]) for i in range(len(scores))
-            ]
-            scores = [shown(name, number) if np.isfinite(number) else "" for number in each]
-        if right is not None:
-            break
+        value, weight = metric(name).value, np.ones((1, 1))
+        each = (float(value(row[None], weight)[0]) for row in statistics)
+        return [shown(name, number) if np.isfinite(number) else "" for number in each]
+    return [""] * len(one.predictions)
+
+
+def _judged(one: Answered, judging: str) -> dict[str, Reply]:
+    """The reply to every sample by its id, right or wrong by the metric `judging`, else with a score."""
+    right = _verdicts(one, judging) if judging else None
+    scores = _graded(one) if right is None else [""] * len(one.predictions)
     return {
         p.sample: Reply(
             method=one.title,
             prediction=p,
             right=None if right is None or np.isnan(right[i]) else bool(right[i]),
-            score="" if right is not None else scores[i],
+            score=scores[i],
         )
         for i, p in enumerate(one.predictions)
     }
