@@ -11,6 +11,7 @@ import models
 import ranks
 from residency.dataset import Dataset, open_dataset
 from residency.errors import UsageError
+from residency.evaluate.learning import learned
 from residency.evaluate.watch import ValidationSlice
 from residency.model.huggingface import Backbone
 from residency.objectives.likelihood import Likelihood
@@ -92,6 +93,10 @@ def test_losses_by_data_set_add_up_to_the_loss_and_the_best_look_is_what_is_left
     looks = [torch.load(tmp_path / "seen" / str(k), weights_only=True) for k in range(3)]
     assert torch.equal(weight, looks[1]) and not torch.equal(weight, looks[2])
     assert not (tmp_path / "run" / "tune" / "best").exists()
+    page = learned(tmp_path / "run")
+    assert page.count("<figure>") == 2 and page.count("<polyline") == 3
+    assert all(f"<td>{name}</td>" in page for name in names) and "<td>0.200</td>" in page
+    assert learned(tmp_path / "seen") == ""
 
 
 def test_a_slice_is_answered_by_the_metric_of_each_task_and_never_the_test() -> None:

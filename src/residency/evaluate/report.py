@@ -12,6 +12,7 @@ from residency.evaluate.charts import text
 from residency.evaluate.checklists import checklists
 from residency.evaluate.confusion import confusion
 from residency.evaluate.differences import differences
+from residency.evaluate.learning import learned
 from residency.evaluate.model_card import BLANK, model_card
 from residency.evaluate.page import Section, page
 from residency.evaluate.reliability import curves
@@ -118,6 +119,7 @@ def report_page(runs: Sequence[Run], *, images: int, title: str | None = None) -
         Section(heading="Calibration", html=_each(together, lambda some: curves(some, seed=SEED))),
         Section(heading="Response ranking", html=charts.rankings(rankings) if rankings else ""),
         *(Section(heading=heading, html=html) for run in runs for heading, html in run.sections),
+        Section(heading="How it learned", html="".join(learned(run.folder) for run in runs)),
         Section(heading="Samples", html=samples),
         Section(heading="Left out", html=_notes(runs, [*notes, *more])),
         Section(

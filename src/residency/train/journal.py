@@ -20,6 +20,8 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 
+from residency.journals import read_journal as read_journal
+
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
@@ -118,26 +120,6 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def read_journal(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The updates that count, in order, and how many unreadable lines were passed over.
-
-    An update that a resumed run repeated appears once, as it was repeated.
-    """
-    rows: dict[int, dict[str, Any]] = {}
-    unreadable = 0
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            try:
-                content = json.loads(line)
-                if "resumed" in content:
-                    rows = {n: row for n, row in rows.items() if n <= content["resumed"]}
-                else:
-                    rows[content["update"]] = content
-            except (ValueError, KeyError, TypeError):
-                unreadable += 1
-    return [rows[number] for number in sorted(rows)], unreadable
 
 
 class Progress:

@@ -283,7 +283,7 @@ class Run:
             **learned,
             "terms": self._terms,
             "lr": {g["name"]: g["lr"] for g in self._optimizer.param_groups},
-            "by_data": self._by_data.told(self._summed(self._by_data.sums)) if rounds else {},
+            "by_data": self._by_data_told() if rounds else {},
             "tokens": tokens,
             "microbatches": rounds,
             "dropped": dropped,
@@ -354,9 +354,12 @@ class Run:
         gathered: Tensor = self._accelerator.gather(own.to(self._accelerator.device))
         return gathered.cpu()
 
-    def _summed(self, values: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
-        """The same numbers added up over processes."""
-        return self._gather(values.flatten().tolist()).sum(0).view(values.shape)
+    def _by_data_told(self) -> dict[str, dict[str, float]]:
+        """The losses of the update by data set, over all processes; nothing where there is one set."""
+        own = self._by_data.sums
+        if len(own) < 2:
+            return {}
+        return self._by_data.told(self._gather(own.flatten().tolist()).sum(0).view(own.shape))
 
     def _say(self, *said: str) -> None:
         if self._accelerator.is_main_process:
