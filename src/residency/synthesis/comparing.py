@@ -128,10 +128,15 @@ class Compare:
         """The comparisons; all of them are for training."""
         samples, _ = self._samples(workspace)
         return Dataset(
-            name=f"{self.name}-pairs",
+            name=self._set,
             splits={"train": Rows(len(samples), samples.__getitem__)},
             digest=content_key([(s.id, s.answer) for s in samples]),
         )
+
+    @property
+    def _set(self) -> str:
+        """The name of the data set that it makes."""
+        return f"{self.name}-pairs"
 
     def _drawn(self, workspace: Workspace) -> list[Two]:
         found: list[Two] = []
@@ -154,7 +159,7 @@ class Compare:
         for two, (text, reason) in zip(drawn, texts, strict=True):
             counts[reason or f"comparisons ({two.language})"] += 1
             if not reason:
-                samples.append(_sample(two, text))
+                samples.append(_sample(two, text, self._set))
         return samples, counts
 
     def _writer(self, drawn: Sequence[Two]) -> str:
@@ -286,12 +291,13 @@ def _row(two: Two, key: str, reply: Reply, made: Mapping[str, Any]) -> store.Row
     }
 
 
-def _sample(two: Two, text: str) -> Sample:
+def _sample(two: Two, text: str, dataset: str) -> Sample:
     """The two images under the task `comparison`."""
     first, second = two.first.sample, two.second.sample
     return replace(
         first,
         id=f"{first.id}+{second.id}#{two.key.rpartition('#')[2]}",
+        dataset=dataset,
         task="comparison",
         answer=text,
         images=(*first.images, *second.images),
