@@ -40,6 +40,7 @@ FACT_TAGS = (
     "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID",
 )  # fmt: skip
 DATA_TAGS = ("PixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths")
+SILENT = logging.CRITICAL + 1
 MEDICAL = "pip install 'residency[medical]'"
 # Screens that were photographed, and ultrasound, often show a name inside the picture.
 OFTEN_LABELLED = ("US", "SC", "OT")
@@ -91,9 +92,14 @@ def is_dicom(path: str | os.PathLike[str]) -> bool:
     """Whether a regular file has the DICM marker after its preamble; never raises."""
     try:
         with open(path, "rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
+            return marked(stream.read(132))
     except (OSError, ValueError):
         return False
+
+
+def marked(head: bytes) -> bool:
+    """Whether the first 132 bytes of a file are a preamble with the DICM marker."""
+    return head[128:132] == b"DICM"
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
@@ -182,7 +188,9 @@ def library() -> Any:
         pydicom = importlib.import_module("pydicom")
     except ImportError:
         raise UsageError(f"Reading DICOM needs pydicom: {MEDICAL}.") from None
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+    log = logging.getLogger("pydicom")
+    if log.level != SILENT:  # setting it forgets what every logger had worked out
+        log.setLevel(SILENT)
     return pydicom
 
 

@@ -64,7 +64,9 @@ def _eight_bit(
     grey = _grey(dataset, pixels, place, window)
     inverse = kind == "MONOCHROME1" or dataset.get("PresentationLUTShape") == "INVERSE"
     grey = 255 - grey if inverse else grey
-    grey[_padding(dataset, pixels)] = 0  # what the scanner did not measure is background
+    padding = _padding(dataset, pixels)
+    if padding is not None:
+        grey[padding] = 0  # what the scanner did not measure is background
     return grey
 
 
@@ -143,28 +145,46 @@ def _decoded(
 
 
 def _grey(dataset: Any, pixels: np.ndarray, place: int, window: Window | None) -> np.ndarray:
-    values = _modality(dataset, pixels, place)
-    if window is not None:
-        return shown(values, window)
     tables: Any = dataset.get("VOILUTSequence") or ()
+    if window is None and not len(tables):
+        window = _declared(dataset, place)
+    if window is not None:
+        return _windowed(dataset, pixels, place, window)
+    values = _modality(dataset, pixels, place)
     if len(tables):
         return _table(tables[0], values, (0, 255))
+    if int(dataset.BitsStored) == 8 and pixels.dtype == np.uint8 and values is pixels:
+        return pixels.copy()
+    padding = _padding(dataset, pixels)
+    kept = values if padding is None else values[~padding]
+    if not kept.size or kept.min() == kept.max():
+        return np.zeros(values.shape, np.uint8)
+    return shown(values, Window.between(float(kept.min()), float(kept.max())))
+
+
+def _declared(dataset: Any, place: int) -> Window | None:
+    """The window of the file, `abdomen` for a CT without one, None for others without one."""
     voi = _group(dataset, place, "FrameVOILUTSequence") or dataset
     level, width = (_first(voi, tag) for tag in ("WindowCenter", "WindowWidth"))
     if level is not None and width is not None and width > 0:
         name = str(voi.get("VOILUTFunction") or "LINEAR").strip()
         linear = name not in ("LINEAR_EXACT", "SIGMOID")
         if linear and width < 1:
-            return shown(values, Window(level, width, "LINEAR_EXACT"))
-        return shown(values, Window(level, width, "LINEAR" if linear else name))  # type: ignore[arg-type]
-    if str(dataset.file_meta.get("MediaStorageSOPClassUID")) in CT_CLASSES:
-        return shown(values, PRESETS["abdomen"])
-    if int(dataset.BitsStored) == 8 and pixels.dtype == np.uint8 and values is pixels:
-        return pixels.copy()
-    kept = values[~_padding(dataset, pixels)]
-    if not kept.size or kept.min() == kept.max():
-        return np.zeros(values.shape, np.uint8)
-    return shown(values, Window.between(float(kept.min()), float(kept.max())))
+            return Window(level, width, "LINEAR_EXACT")
+        return Window(level, width, "LINEAR" if linear else name)  # type: ignore[arg-type]
+    ct = str(dataset.file_meta.get("MediaStorageSOPClassUID")) in CT_CLASSES
+    return PRESETS["abdomen"] if ct else None
+
+
+def _windowed(dataset: Any, pixels: np.ndarray, place: int, window: Window) -> np.ndarray:
+    """Steps 2 and 3; each stored value is worked out once where they are fewer than pixels."""
+    if pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2 and pixels.size:
+        low, high = int(pixels.min()), int(pixels.max())
+        if high - low < pixels.size:
+            stored = np.arange(low, high + 1).astype(pixels.dtype)
+            grey: np.ndarray = shown(_modality(dataset, stored, place), window)
+            return grey[np.subtract(pixels, low, dtype=np.int32)]
+    return shown(_modality(dataset, pixels, place), window)
 
 
 def _modality(dataset: Any, pixels: np.ndarray, place: int) -> np.ndarray:
@@ -205,11 +225,11 @@ def _to_eight(values: np.ndarray, bits: int) -> np.ndarray:
     return np.rint(values * (255 / (2**bits - 1))).clip(0, 255).astype(np.uint8)
 
 
-def _padding(dataset: Any, pixels: np.ndarray) -> np.ndarray:
-    """True where the scanner filled in instead of measuring."""
+def _padding(dataset: Any, pixels: np.ndarray) -> np.ndarray | None:
+    """True where the scanner filled in instead of measuring; None where the file names no such value."""
     value = dataset.get("PixelPaddingValue")
     if value is None or pixels.ndim != 2:
-        return np.zeros(pixels.shape[:2], bool)
+        return None
     limit = dataset.get("PixelPaddingRangeLimit")
     low, high = sorted((int(value), int(value if limit is None else limit)))
     return (pixels >= low) & (pixels <= high)

@@ -22,7 +22,7 @@ from PIL import ImageFile, ImageOps
 from PIL.Image import Image
 
 from residency.data import dicom
-from residency.data.dicom import DicomError, is_dicom
+from residency.data.dicom import DicomError
 from residency.data.dicom_pixels import eight_bit
 from residency.data.windows import Window
 from residency.errors import DataError
@@ -74,10 +74,12 @@ def open_image(
             than `max_pixels`, a side under 2 pixels, longer than 200:1, several frames, not finite.
     """
     _require_file(path)
-    if is_dicom(path) or os.path.splitext(path)[1].lower() in dicom.SUFFIXES:
-        return dicom_image(path, max_pixels=max_pixels)
-    with open(path, "rb") as stream:
-        return _open(stream, str(path), max_pixels, background)
+    if os.path.splitext(path)[1].lower() not in dicom.SUFFIXES:
+        with open(path, "rb") as stream:
+            if not dicom.marked(stream.read(132)):
+                stream.seek(0)
+                return _open(stream, str(path), max_pixels, background)
+    return dicom_image(path, max_pixels=max_pixels)
 
 
 def read_image(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Image:
@@ -131,7 +133,9 @@ def _open(
         try:
             _require_one_frame(path, image)
             image.load()
-            shown = ImageOps.exif_transpose(image)
+            # Both copy all pixels: what stands upright is left as it is.
+            upright = image.getexif().get(274, 1) == 1
+            shown = image if upright else ImageOps.exif_transpose(image)
             deep = image.mode in DEEP
             marks = tuple(_marks(image))
             found = _grey(path, image, shown) if deep else _rgb(path, shown, background)
