@@ -2,7 +2,11 @@
 
 import functools
 import json
+import os
+import signal
+import time
 from dataclasses import replace
+from random import Random
 
 import pytest
 
@@ -18,6 +22,7 @@ from residency.model.huggingface import Limits
 from residency.recipe import Recipe, execute, plan
 from residency.step import Workspace
 from residency.synthesis.combining import CAPTION_QUESTIONS, Combine
+from residency.synthesis.engine import Sampling
 from residency.synthesis.export import DESCRIPTION, write_files
 from residency.synthesis.filtering import Filter
 from residency.synthesis.judge import Agreements
@@ -401,18 +406,56 @@ def test_rates_are_the_papers_for_its_families(base, monkeypatch):
     assert nano.train["vision_encoder"].lr == 1e-4 and nano.schedule.batch_size == 16
 
 
-def test_a_synthesis_resumes_to_the_same_rows(tmp_path, base, monkeypatch):
-    monkeypatch.setattr("residency.synthesis.store.SHARD", 4)
-    every = Recipe(
-        name="synthesize tiny", base=base, out=str(tmp_path / "a"), seed=0,
-        steps=(Synthesize(name="synthesise", of="base", data=DATA, engine="local:2"),),
+def written(base, out):
+    """A synthesis about six pairs, two at once."""
+    step = Synthesize(name="synthesise", of="base", data=DATA, engine="local:2")
+    return Recipe(
+        name="synthesize tiny", base=base, out=str(out), seed=0,
+        steps=(replace(step, sampling=Sampling(max_tokens=12)),),
     )  # fmt: skip
-    execute(every)
-    whole = {p.name: p.read_bytes() for p in (tmp_path / "a/synthesise/rows").glob("shard*")}
+
+
+def shards(out):
+    return {p.name: p.read_bytes() for p in (out / "synthesise/rows").iterdir() if p.suffix}
+
+
+def test_a_synthesis_leaves_rows_with_their_provenance(tmp_path, base, monkeypatch):
+    monkeypatch.setattr("residency.synthesis.store.SHARD", 4)
+    (row,) = execute(written(base, tmp_path / "a"))
+    whole = {name: data for name, data in shards(tmp_path / "a").items() if "shard" in name}
     assert len(whole) == 2
-    row = json.loads(next(iter(sorted(whole.items())))[1].splitlines()[0])
-    assert set(row) == {"key", "id", "said", "finish", "reason", "made"}
-    assert set(row["made"]) == {"model", "weights", "prompt", "sees", "sampling"}
+    first = json.loads(next(iter(sorted(whole.items())))[1].splitlines()[0])
+    assert set(first) == {"key", "id", "said", "finish", "reason", "made"}
+    assert set(first["made"]) == {"model", "weights", "prompt", "sees", "sampling"}
+    assert (row.n, row.metrics["readable"].estimate) == (6, 0.0), "a random model"
+
+
+@pytest.mark.slow
+def test_ten_kills_of_a_synthesis_leave_the_files_of_an_undisturbed_one(
+    tmp_path, base, monkeypatch
+):
+    monkeypatch.setattr("residency.synthesis.store.SHARD", 4)
+
+    def start(out):
+        child = os.fork()  # shares what is imported already
+        if not child:
+            try:
+                execute(written(base, out))
+            finally:
+                os._exit(0)
+        return child
+
+    began = time.monotonic()
+    os.waitpid(start(tmp_path / "whole"), 0)
+    took, draw, killed = time.monotonic() - began, Random(1), 0
+    for _ in range(10):
+        child = start(tmp_path / "killed")
+        time.sleep(draw.uniform(0.05, 0.9) * took)
+        os.kill(child, signal.SIGKILL)
+        killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    os.waitpid(start(tmp_path / "killed"), 0)
+    assert killed >= 3, "the others had finished what was left"
+    assert shards(tmp_path / "killed") == shards(tmp_path / "whole")
 
 
 def test_the_command_synthesises_and_refuses_what_it_cannot(tmp_path, base, capsys):
