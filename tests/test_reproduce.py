@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import get_origin
 
 import pytest
 
@@ -159,6 +160,15 @@ def test_a_table_names_what_exists(paper, key):
         taken = parameters(catalog.find("recipes", work.recipe).recipe)
         assert {*work.sets, *work.settings} <= set(taken), work.name
         assert all(key in known.sets for keys in work.sets.values() for key in keys)
+
+
+def test_a_list_is_given_where_a_recipe_takes_one():
+    for name, key in TABLES:
+        for work in PAPERS[name].tables[key].works:
+            known = parameters(catalog.find("recipes", work.recipe).recipe)
+            for setting, value in work.settings.items():
+                lists = any(get_origin(kind) is tuple for kind in known[setting].choices)
+                assert isinstance(value, tuple) == lists, (name, key, work.name, setting)
 
 
 @pytest.mark.parametrize("paper", PAPERS)

@@ -97,8 +97,8 @@ def trained(
     if tasks in SETS:
         sets["tasks"] = (tasks,)
     else:
-        settings |= {"tasks": tasks or "ours"}
-    if settings.get("tasks") == "ours":
+        settings |= {"tasks": (tasks or "ours",)}
+    if settings.get("tasks") == ("ours",):
         sets["seeds"] = ("seed",)
     own = {"baselines": False, **settings}
     return Work(name=name, recipe="adamllm", sets=sets, settings=own), asked(
@@ -223,7 +223,7 @@ GRID = tuple(
     for source, other, tasks, domain in SOURCES.values()
     for pipeline in PIPELINES.values()
     for kind in (tasks, "")
-    for work in trained(f"{source}_{pipeline}_{kind or 'ours'}", source, domain, kind, pipeline=pipeline)
+    for work in trained(f"{source}_{pipeline}_{kind or 'ours'}", source, domain, kind, pipeline=(pipeline,))
 )  # fmt: skip
 
 
@@ -324,7 +324,7 @@ TABLE5 = Table(
         work
         for _, column, _, _ in ABLATIONS
         for source, domain in (("pmc_raw", BIOMEDICINE), ("recipes", FOOD))
-        for work in trained(f"{source}_{column}", source, domain, column=column)
+        for work in trained(f"{source}_{column}", source, domain, column=(column,))
     ),
     marks=seen(*SEEN_BIO, *SEEN_FOOD),
     notes=NOTES,
