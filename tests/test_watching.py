@@ -94,8 +94,8 @@ def test_losses_by_data_set_add_up_to_the_loss_and_the_best_look_is_what_is_left
     assert torch.equal(weight, looks[1]) and not torch.equal(weight, looks[2])
     assert not (tmp_path / "run" / "tune" / "best").exists()
     page = learned(tmp_path / "run")
-    assert page.count("<figure>") == 2 and page.count("<polyline") == 3
-    assert all(f"<td>{name}</td>" in page for name in names) and "<td>0.200</td>" in page
+    assert page.count("<figure>") == 2 and page.count("<polyline") == 6
+    assert all(f"{name}</td>" in page for name in names) and "<td>0.200</td>" in page
     assert learned(tmp_path / "seen") == ""
 
 

@@ -20,11 +20,11 @@ def learned(folder: Path) -> str:
         rows, unreadable = read_journal(path)
         lost = f"<p>{unreadable} lines of the journal cannot be read.</p>" if unreadable else ""
         panels = [
-            _panel(f"{path.parent.name}: loss per response token", _losses(rows)),
-            _panel(f"{path.parent.name}: on the validation slice", _looks(rows)),
+            _panel(f"{path.parent.name}: loss per response token", _losses(rows), len(rows)),
+            _panel(f"{path.parent.name}: on the validation slice", _looks(rows), len(rows)),
         ]
         if any(panels):
-            charts.append(f'<div class="panels">{"".join(panels)}</div>{lost}')
+            charts.append(f'<div class="panels learned">{"".join(panels)}</div>{lost}')
     return "".join(charts)
 
 
@@ -56,19 +56,18 @@ def _looks(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, flo
     return found
 
 
-def _panel(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    """Small multiples in one picture: a line for each series, named at its end, one scale for all."""
+def _panel(title: str, series: Mapping[str, Sequence[tuple[float, float]]], updates: int) -> str:
+    """A line for each series on one scale, and a table that names the lines and gives their ends."""
     if not series:
         return ""
     shown = list(series.items())[:SERIES]
     values = [value for _, points in shown for _, value in points]
-    last = max(x for _, points in shown for x, _ in points)
     low, high = min(0.0, *values), max(*values, 1e-9)
     lines = []
     for number, (name, points) in enumerate(shown):
         at = [
             (
-                _EDGE + (_WIDTH - _EDGE) * x / last,
+                _EDGE + (_WIDTH - _EDGE) * x / updates,
                 _HEIGHT - (_HEIGHT - 12) * (y - low) / (high - low),
             )
             for x, y in points
@@ -76,21 +75,22 @@ def _panel(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> s
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in at)
         mark = f'<circle cx="{at[-1][0]:.1f}" cy="{at[-1][1]:.1f}" r="2.5"/>'
         lines.append(
-            f'<g class="s{number % 5}" style="stroke:var(--s);fill:var(--s)"><title>{text(name)}</title>'
-            f'<polyline points="{path}" fill="none" stroke-width="1.6" '
+            f'<g class="s{number % 5}"><title>{text(name)}</title><polyline points="{path}" '
             f'stroke-dasharray="{_DASHES[number // 5]}"/>{mark}</g>'
         )
     ends = "".join(
-        f"<tr><td>{text(name)}</td><td>{points[0][1]:.3f}</td><td>{points[-1][1]:.3f}</td></tr>"
-        for name, points in shown
+        f'<tr><td><svg class="s{number % 5}" viewBox="0 0 34 8" aria-hidden="true"><polyline '
+        f'points="0,4 34,4" stroke-dasharray="{_DASHES[number // 5]}"/></svg>{text(name)}</td>'
+        f"<td>{points[0][1]:.3f}</td><td>{points[-1][1]:.3f}</td></tr>"
+        for number, (name, points) in enumerate(shown)
     )
     left = len(series) - len(shown)
     more = f"<p>{left} more data sets are in the journal.</p>" if left else ""
     return (
-        f"<figure><figcaption>{text(title)}, {last:.0f} updates</figcaption>"
+        f"<figure><figcaption>{text(title)}, {updates} updates</figcaption>"
         f'<svg viewBox="0 0 {_WIDTH + 6} {_HEIGHT + 6}" role="img" aria-label="{text(title)}">'
-        f'<text x="0" y="14" font-size="10">{high:.2f}</text>'
-        f'<text x="0" y="{_HEIGHT}" font-size="10">{low:.2f}</text>{"".join(lines)}</svg>'
+        f'<text x="0" y="14">{high:.2f}</text>'
+        f'<text x="0" y="{_HEIGHT}">{low:.2f}</text>{"".join(lines)}</svg>'
         f"<table><thead><tr><th>data set</th><th>first</th><th>last</th></tr></thead>"
         f"<tbody>{ends}</tbody></table>{more}</figure>"
     )

@@ -81,6 +81,10 @@ background:color-mix(in srgb,var(--fill) var(--heat,0%),transparent)}
 .matrix thead th{vertical-align:bottom;padding-bottom:.5rem}
 .matrix thead span{writing-mode:vertical-rl;transform:rotate(180deg);text-align:left;max-height:11rem}
 .matrix tbody th{text-align:right;font-weight:500;padding-left:0}
+.learned table{table-layout:fixed;width:100%}.learned td:first-child{text-align:left;overflow-wrap:anywhere}
+.learned th:first-child,.learned td:first-child{width:68%}.learned td svg{width:2rem;height:.5rem}
+.learned polyline{fill:none;stroke:var(--s);stroke-width:1.6}.learned circle{fill:var(--s)}
+.learned figure>svg text{fill:var(--soft);font-size:10px}
 .radar{margin:1.5rem 0}.radar figcaption{color:var(--soft);font-size:.8125rem}
 .legend{display:flex;flex-wrap:wrap;gap:.15rem 1.1rem;font-size:.875rem;margin:.5rem 0}
 .legend span{display:inline-flex;align-items:center;gap:.4rem}.legend svg{width:34px;height:12px}
