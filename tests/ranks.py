@@ -1,7 +1,9 @@
 """Small training runs; as a script, one of two processes that train together (see test_trainer)."""
 
 import copy
+import os
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,9 @@ from safetensors.torch import save_file
 import models
 from residency.data.mixture import Mixture
 from residency.dataset import Dataset
+from residency.model import store
 from residency.model.huggingface import Backbone, Limits
+from residency.model.sharding import whole
 from residency.objectives.likelihood import Likelihood
 from residency.objectives.vitask import VITask
 from residency.recipe import Recipe, execute
@@ -99,7 +103,7 @@ def gradients(one: Run) -> tuple[Outcome, list[dict[str, torch.Tensor]]]:
 
     def noted(*args: Any) -> float:
         named = one.backbone.named_parameters()
-        seen.append({n: p.grad.clone() for n, p in named if p.grad is not None})
+        seen.append({n: whole(p.grad).clone() for n, p in named if p.grad is not None})
         return descend(*args)
 
     one._descend = noted  # type: ignore[method-assign]
@@ -123,6 +127,31 @@ def dropped(folder: Path) -> Run:
     )
 
 
+def imageless(folder: Path) -> Run:
+    """One sample of four has an image, and the vision encoder trains: a process has none to see."""
+    backbone, data = fresh(), dataset(4)
+    samples = tuple(replace(s, images=s.images[k:]) for k, s in enumerate(data.splits["train"]))
+    mixed = Mixture.of(
+        [replace(data, splits={"train": samples})], "train", wording=Wording(), codec=backbone.codec,
+        seed=0,
+    )  # fmt: skip
+    train = {**QUIET_LM, "vision_encoder": Full(lr=1e-6)}
+    schedule = {"updates": 2, "batch_size": 4, "microbatch_size": 1}
+    return run(folder, mixture=mixed, backbone=backbone, train=train, schedule=schedule)
+
+
+KINDS = (uneven, dropped, imageless)
+SHARDED = (uneven, imageless)  # and under FSDP2
+FSDP2 = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_AUTO_WRAP_POLICY": "NO_WRAP",
+    "FSDP_RESHARD_AFTER_FORWARD": "false",
+    "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
+    "FSDP_CPU_RAM_EFFICIENT_LOADING": "false",
+}  # what `accelerate launch` makes of configs/fsdp2.yaml
+
+
 def recipe(folder: Path) -> Recipe:
     stage = Stage(
         name="tune",
@@ -139,22 +168,42 @@ def recipe(folder: Path) -> Recipe:
 def main(folder: Path, base: Path) -> None:
     """What each of the two processes does; the first writes down what it saw."""
     from accelerate import PartialState
+    from accelerate.state import AcceleratorState
 
     import residency.step
 
     models.folder = lambda family: base  # type: ignore[assignment]
     residency.step.open_dataset = lambda spec: dataset()
     torch.set_num_threads(1)
-    for kind in (uneven, dropped):
-        one = kind(folder / kind.__name__)
-        outcome, seen = gradients(one)
-        rank = PartialState().process_index
-        for number, named in enumerate(seen):
-            save_file(named, folder / f"{kind.__name__}-{number}-{rank}.safetensors")
-        if rank == 0:
-            (folder / f"{kind.__name__}.txt").write_text(f"{outcome.dropped}")
+    for kind in KINDS:
+        noted(kind(folder / kind.__name__), folder / kind.__name__)
     execute(recipe(folder / "recipe"))
+    AcceleratorState._reset_state()
+    os.environ.update(FSDP2)
+    for kind in SHARDED:
+        place = folder / f"sharded-{kind.__name__}"
+        noted(replace(kind(place), save_every=1), place)
+        again = replace(kind(place), save_every=1)  # from its checkpoint at update 1
+        again()
+        rank = PartialState().process_index
+        weights = store.gathered(again.backbone, keep=not rank)
+        assert weights is not None, "nothing was sharded"
+        if not rank:
+            (place / "saved").mkdir()
+            store.save(again.backbone, place / "saved", changed=again.changed, weights=weights)
     PartialState().destroy_process_group()
+
+
+def noted(one: Run, place: Path) -> None:
+    """Run it, and write every gradient that this process saw."""
+    from accelerate import PartialState
+
+    outcome, seen = gradients(one)
+    rank = PartialState().process_index
+    for number, named in enumerate(seen):
+        save_file(named, place.with_name(f"{place.name}-{number}-{rank}.safetensors"))
+    if not rank:
+        place.with_name(f"{place.name}.txt").write_text(f"{outcome.dropped}")
 
 
 if __name__ == "__main__":

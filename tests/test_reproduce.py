@@ -228,10 +228,11 @@ def test_a_plan_says_what_runs_what_is_missing_and_where_to_get_it(tmp_path, cap
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["umit", "tabel2"], "Did you mean 'table2'?"),
+        (["umit", "tabel2"], "no 'tabel2'. Did you mean 'table2'?"),
         (["umitt", "table2"], "Did you mean 'umit'?"),
-        (["umit"], "Name a paper and a table"),
-        ([], "vitask: VITask"),
+        (["umit"], "Tables of umit: table2, table3,"),
+        (["umit", "table1"], "UMIT (Yu et al., 2025): no 'table1'. There are: table2"),
+        ([], "Papers: adamllm, instfree, umit, vitask"),
         (["umit", "table2", "epoch=1"], "Did you mean 'epochs'?"),
         (["umit", "table2", "data=x"], "decided by the table"),
         (["umit", "table2", "plan=maybe"], "expected true or false"),

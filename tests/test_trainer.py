@@ -55,6 +55,21 @@ def weights(backbone: Backbone) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in backbone.named_parameters()}
 
 
+def same_weights(saved: Path, backbone: Backbone) -> None:
+    """What was saved are whole weights, those of the model but for rounding; nothing trained is missing."""
+    own = weights(backbone)
+    parts = load_file(saved / "parts.safetensors")
+    adapter = load_file(saved / "adapter" / "adapter_model.safetensors")
+    found = dict(parts)
+    for name, value in adapter.items():
+        inner = name.removeprefix("base_model.model.").removesuffix(".weight")
+        found[f"model.{inner}.default.weight"] = value
+    names = {store.plain_name(name): name for name in own}
+    for name, value in found.items():
+        torch.testing.assert_close(value, own[names.get(name, name)], rtol=0, atol=1e-5)
+    assert {name for name in own if ".lora_" in name} <= found.keys() and parts
+
+
 def journal(folder: Path) -> list[dict[str, Any]]:
     rows, unreadable = read_journal(folder / "journal.jsonl")
     assert not unreadable
@@ -227,7 +242,7 @@ def test_two_processes_take_the_same_updates_as_one(tmp_path):
                 )
             )
     try:
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + 900
         while any(w.poll() is None for w in workers) and not any(w.poll() for w in workers):
             assert time.monotonic() < deadline, "the two processes hang"
             time.sleep(0.1)
@@ -237,18 +252,24 @@ def test_two_processes_take_the_same_updates_as_one(tmp_path):
             worker.wait()
     first, second = (path.read_text() for path in said)
     assert [worker.returncode for worker in workers] == [0, 0], first + second
-    for kind in (ranks.uneven, ranks.dropped):
-        outcome, seen = ranks.gradients(kind(tmp_path / f"alone-{kind.__name__}"))
-        for rank in "01":
-            files = [tmp_path / f"{kind.__name__}-{k}-{rank}.safetensors" for k in range(len(seen))]
-            close(seen, [load_file(file) for file in files])
+    for kind in ranks.KINDS:
+        one = kind(tmp_path / f"alone-{kind.__name__}")
+        outcome, seen = ranks.gradients(one)
         assert (tmp_path / f"{kind.__name__}.txt").read_text() == str(outcome.dropped)
-        together = journal(tmp_path / kind.__name__)
+        assert (outcome.dropped > 0) == (kind is ranks.dropped)
         alone = journal(tmp_path / f"alone-{kind.__name__}")
-        for row, other in zip(together, alone, strict=True):
-            assert row["tokens"] == other["tokens"] and row["dropped"] == other["dropped"]
-            assert row["loss"] == pytest.approx(other["loss"], rel=1e-4)
-    assert outcome.dropped > 0
+        for name in (
+            kind.__name__,
+            *([f"sharded-{kind.__name__}"] if kind in ranks.SHARDED else []),
+        ):
+            for rank in "01":
+                files = [tmp_path / f"{name}-{k}-{rank}.safetensors" for k in range(len(seen))]
+                close(seen, [load_file(file) for file in files])
+            for row, other in zip(journal(tmp_path / name), alone, strict=True):
+                assert row["tokens"] == other["tokens"] and row["dropped"] == other["dropped"]
+                assert row["loss"] == pytest.approx(other["loss"], rel=1e-4)
+        if kind in ranks.SHARDED:  # saved whole, and as one process would have it
+            same_weights(tmp_path / f"sharded-{kind.__name__}" / "saved", one.backbone)
     # A recipe: both train, the first writes.
     assert "tune: done" in first and "tune" not in second
     assert store.load(str(tmp_path / "recipe"), device=torch.device("cpu")).peft

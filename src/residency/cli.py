@@ -301,26 +301,27 @@ def _seeds(options: argparse.Namespace) -> int:
 
 
 def _reproduce(options: argparse.Namespace) -> int:
-    from residency.reproduction.command import listing, reproduce
+    from residency.reproduction import command
 
-    named = [one for one in (options.paper, options.table) if one]
+    given = [one for one in (options.paper, options.table) if one]
     if options.help:
         options.parser.print_help()
-        print(f"\n{_doc(reproduce)}\n\nparameters:\n{describe(reproduce)}\n\n{listing()}")
+        about = describe(command.reproduce)
+        print(f"\n{_doc(command.reproduce)}\n\nparameters:\n{about}\n\n{command.listing()}")
         return 0
-    if len(named) < 2 or any(_is_parameter(one) for one in named):
-        known = "" if not named or _is_parameter(named[0]) else named[0]
+    if len(given) < 2 or any(map(_is_parameter, given)):
+        paper = "" if not given or _is_parameter(given[0]) else given[0]
         raise UsageError(
-            f"Name a paper and a table: residency reproduce umit table2. There are: "
-            f"{'; '.join(listing(known or None).splitlines())}."
+            "Name a paper and a table: residency reproduce umit table2. "
+            f"{f'Tables of {paper}' if paper else 'Papers'}: {command.named(paper)}."
         )
-    own = parameters(reproduce)
+    own = parameters(command.reproduce).keys() - {"words"}
     mine = [word for word in options.words if word.partition("=")[0] in own]
-    rest = [word for word in options.words if word not in mine]
-    given = arguments(reproduce, mine, config=options.config, owner="reproduce")
-    if not given.get("plan"):
+    rest = tuple(word for word in options.words if word not in mine)
+    settings = arguments(command.reproduce, mine, config=options.config, owner="reproduce")
+    if not settings.get("plan"):
         _quiet_loading()
-    reproduce(*named, **given, words=rest)
+    command.reproduce(*given, **settings, words=rest)
     return 0
 
 
@@ -364,7 +365,10 @@ def _data(options: argparse.Namespace) -> int:
     words = [*([options.name] if options.name else []), *options.words]
     count = takes.get(options.action, 0)
     if options.action not in takes or len(words) < count:
+        unknown = options.action is not None and options.action not in takes
+        hint = catalog.suggest(options.action, list(map(str, takes))) if unknown else ""
         raise UsageError(
+            f"{f'No action {options.action!r}.{hint} ' if unknown else ''}"
             "Write `residency data show NAME_OR_PATH`, `residency data check NAME_OR_PATH`, "
             "`residency data convert NAME_OR_PATH OUT`, `residency data benchmark TABLE OUT` or "
             "`residency data list`."

@@ -190,9 +190,8 @@ class Paper:
         """
         if name not in self.tables:
             known = list(self.tables)
-            raise UsageError(
-                f"No table {name!r} here.{suggest(name, known)} Tables: {', '.join(known)}."
-            )
+            hint = "" if name.startswith(("table", "figure")) else suggest(name, known)
+            raise UsageError(f"{self.title}: no {name!r}.{hint} There are: {', '.join(known)}.")
         return self.tables[name]
 
 

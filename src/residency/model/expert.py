@@ -1,7 +1,7 @@
 """The expert: VITask's task-specific model, an image classifier with one joint head for many data sets."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -197,11 +197,15 @@ class Expert(nn.Module):
         """Images as the trunk reads them, on the CPU."""
         return self.normalised(self.resized(images))
 
-    def save(self, folder: Path) -> None:
-        """Write `expert.safetensors`, then `expert.json`, which alone makes the folder loadable."""
+    def save(self, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Write `expert.safetensors`, then `expert.json`, which alone makes the folder loadable.
+
+        `weights` stand for its own where those lie in pieces (`model/sharding.py`).
+        """
         folder.mkdir(parents=True, exist_ok=True)
         # Cloned, because safetensors refuses tensors that share memory.
-        state = {name: value.detach().cpu().clone() for name, value in self.state_dict().items()}
+        held = {**self.state_dict(), **(weights or {})}
+        state = {name: value.detach().cpu().clone() for name, value in held.items()}
         save_file(state, folder / "expert.safetensors")
         facts = {"format": FORMAT, "trunk": asdict(self.spec), "layout": self.layout.to_json()}
         (folder / "expert.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n")

@@ -54,6 +54,7 @@ class Backbone(nn.Module):
         if not self.whole:
             prepare(family.language_model(model))
         self.peft: list[Any] = []  # the PEFT wrapper around `model`, kept out of the module tree
+        self.anchored = False  # logits depend on every trained weight, if only by zero
 
     @property
     def device(self) -> torch.device:
@@ -187,8 +188,17 @@ class Backbone(nn.Module):
     # --- reading --------------------------------------------------------------------------------
 
     def forward(self, batch: Batch) -> dict[View, Float[Tensor, "r v"]]:
-        """The wrapped call; see `read`."""
-        return self.read(batch)
+        """The wrapped call; see `read`.
+
+        Sharded weights are reduced together, so each needs a gradient in every process, also of a
+        microbatch without images: `anchored` adds zero times their sum.
+        """
+        logits = self.read(batch)
+        if not self.anchored:
+            return logits
+        trained = (p for p in self.parameters() if p.requires_grad)
+        zero = 0 * torch.stack([p.sum().float() for p in trained]).sum()
+        return {view: one + zero.to(one.dtype) for view, one in logits.items()}
 
     def read(self, batch: Batch) -> dict[View, Float[Tensor, "r v"]]:
         """Logits that predict each response token, under every view of the batch.

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,14 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 import residency
 from residency import codec_pixels
 from residency.backbone import Family, family_of
+from residency.catalog import suggest
 from residency.errors import CheckpointError, ResidencyError, UsageError
+from residency.model import sharding
 from residency.model.expert import Expert
 from residency.model.huggingface import Backbone
 from residency.model.slots import ExemplarConnector, ProxyInstruction
@@ -166,7 +169,8 @@ def config_of(model: str) -> Any:
         )
     except (OSError, ValueError, KeyError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UsageError(f"Cannot open model {model!r}: {first} {_MODELS}") from error
+        hint = suggest(model, ["nano"])
+        raise UsageError(f"Cannot open model {model!r}.{hint} {_MODELS} ({first})") from error
 
 
 def _load_base(model: str, device: torch.device, dtype: torch.dtype | None) -> Backbone:
@@ -250,30 +254,67 @@ def empty(model: str) -> Backbone:
     return backbone
 
 
-def save(backbone: Backbone, folder: Path, *, changed: set[str]) -> None:
+def gathered(backbone: Backbone, *, keep: bool) -> dict[str, Any] | None:
+    """The whole weights of a sharded model on the CPU, by name; None where it is not sharded.
+
+    Every process takes part, those that do not write without `keep`. One weight at a time is whole on
+    the device.
+    """
+    if not sharding.is_sharded(backbone):
+        return None
+    whole: dict[str, Any] = sharding.whole_tree(dict(backbone.named_parameters()), keep=keep)
+    return whole
+
+
+def save(
+    backbone: Backbone,
+    folder: Path,
+    *,
+    changed: set[str],
+    weights: Mapping[str, Tensor] | None = None,
+) -> None:
     """Write adapter, fully trained parts, expert and processor into an existing folder.
 
-    `changed` names the parts whose own weights differ from the base. Nothing is hashed here: the
-    manifest is the business of whoever commits the folder.
+    `changed` names the parts whose own weights differ from the base. `weights` are those that `gathered`
+    made of a sharded model. Nothing is hashed here: the manifest is the business of whoever commits
+    the folder.
+
+    Raises:
+        ResidencyError: the model is sharded and its weights were not gathered.
     """
+    if weights is None and sharding.is_sharded(backbone):
+        raise ResidencyError(
+            "The weights lie in pieces over several processes. Gather them in every process first: "
+            "`store.gathered`."
+        )
     if backbone.peft:
         wrapper = backbone.peft[0]
         # By its name where it is nano: a path inside this installation would mean nothing elsewhere.
         wrapper.peft_config["default"].base_model_name_or_path = backbone.base
         # PEFT's own choice would look the base up on the network; embeddings are never adapted.
-        wrapper.save_pretrained(folder / "adapter", save_embedding_layers=False)
+        adapted = weights and {
+            f"base_model.model.{name.removeprefix('model.')}": tensor
+            for name, tensor in weights.items()
+            if ".lora_" in name
+        }
+        wrapper.save_pretrained(folder / "adapter", save_embedding_layers=False, state_dict=adapted)
         (folder / "adapter" / "README.md").unlink(missing_ok=True)  # an empty form, with a path
     parts = backbone.parts()
     tensors = {
-        plain_name(name): p.detach().contiguous().cpu()
+        plain_name(name): (weights or parts[part])[name].detach().contiguous().cpu()
         for part in sorted(changed)
-        for name, p in parts[part].items()
+        for name in parts[part]
         if ".lora_" not in name
     }
     if tensors:
         save_file(tensors, folder / "parts.safetensors")
     if backbone.expert is not None:
-        backbone.expert.save(folder / "expert")
+        heads = weights and {
+            name.removeprefix("expert."): tensor
+            for name, tensor in weights.items()
+            if name.startswith("expert.")
+        }
+        backbone.expert.save(folder / "expert", heads)
     backbone.processor.save_pretrained(folder / "processor")
     proxy = backbone.proxy_instruction
     described = {
@@ -354,7 +395,7 @@ def restore(backbone: Backbone, folder: Path) -> None:
     for name, tensor in saved.items():
         if name not in own or own[name].shape != tensor.shape:
             raise CheckpointError(f"{path}: {name} {tuple(tensor.shape)} does not fit the model.")
-        own[name].data.copy_(tensor)
+        sharding.assign(own[name], tensor)
 
 
 def _load_adapter(backbone: Backbone, folder: Path) -> None:
@@ -366,7 +407,12 @@ def _load_adapter(backbone: Backbone, folder: Path) -> None:
         raise CheckpointError(f"{folder} has no adapter_model.safetensors; no other kind is read.")
     if backbone.peft:
         state = load_file(folder / "adapter_model.safetensors")
-        set_peft_model_state_dict(backbone.peft[0], state)
+        if not sharding.is_sharded(backbone):
+            set_peft_model_state_dict(backbone.peft[0], state)
+            return
+        own = dict(backbone.peft[0].named_parameters())
+        for name, tensor in state.items():
+            sharding.assign(own[name.removesuffix(".weight") + ".default.weight"], tensor)
     else:
         wrapped = PeftModel.from_pretrained(backbone.model, folder, is_trainable=False)
         streamline(wrapped)

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ from typing import Literal
 from residency.catalog import find, names
 from residency.errors import ResidencyError, UsageError
 from residency.paper import Paper, Table, Work
-from residency.reproduction.sets import Found, look
+from residency.reproduction.sets import WHERE, Found, look
 from residency.reproduction.works import Planned, Said, perform, planned
 
 Scope = Literal["paper", "table"]
@@ -29,23 +30,23 @@ def reproduce(
     scope: Scope = "paper",
     stand_in: bool = False,
     plan: bool = False,
-    words: Sequence[str] = (),
+    words: tuple[str, ...] = (),
 ) -> Path | None:
     """Run what a published table needs on the data that is here; print our figures beside the paper's.
 
-    `paper` is vitask, instfree, adamllm or umit; `table` one of its tables and figures (`residency
-    reproduce PAPER` lists them). Data sets are found as `residency data list` finds them, in
-    `data_root` or else $RESIDENCY_DATA; cells of what is not there say `missing`. `stand_in=true` puts
-    synthetic images in their place. `plan=true` says what would run and where to get the rest, and
-    runs nothing. A figure of ours whose model, data, number of samples or settings are not the
-    paper's is marked ≠ with the reasons, as are printed figures that may not be compared with
-    their neighbours. Rows without runs of ours are only quoted.
+    `paper` is vitask, instfree, adamllm or umit; `table` one of its tables and figures, listed below.
+    Data sets are found as `residency data list` finds them, in `data_root` or else $RESIDENCY_DATA; cells
+    of what is not there say `missing`. `stand_in=true` puts synthetic images in their place.
+    `plan=true` says what would run and where to get the rest, and runs nothing. A figure of ours whose
+    model, data, number of samples or settings are not the paper's is marked ≠ with the reasons, as are
+    printed figures that may not be compared with their neighbours. Rows without runs of ours are only
+    quoted.
 
     Runs lie in `runs` (default: `out`/runs) and are taken up where they were, so tables of one paper may
     share it. `scope=table` trains on the sets of this table alone, where the paper trains one model on
-    the sets of several. Every other key=value is a parameter of the recipes that run (epochs=0.1). `out`
-    receives results.json, table.md and table.html. A run that fails is noted, and the command ends
-    with 1 after the table is written. Returns the folder, None for a plan.
+    the sets of several. Every other key=value is a parameter of the recipes that run (`epochs=0.1`), all
+    of them in `words`. `out` receives results.json, table.md and table.html. A run that fails is
+    noted, and the command ends with 1 after the table is written. Returns the folder, None for a plan.
 
     Raises:
         UsageError: no such paper, table or parameter.
@@ -64,7 +65,7 @@ def reproduce(
         runs=Path(runs) if runs else place / "runs",
         seed=seed,
         limit=limit,
-        words=tuple(words),
+        words=words,
         root=data_root,
         narrow=scope == "table",
     )
@@ -74,7 +75,7 @@ def reproduce(
     found = look(keys, known.sets, data_root, stand_in=stand_in)
     works = planned(chosen, found, said)
     if plan:
-        print(_described(known, chosen, found, works))
+        print(_described(known, chosen, found, works, said))
         return None
     done = perform(works, said)
     _write(known, chosen, done, found, said, place, f"{paper} {table}")
@@ -94,14 +95,19 @@ def find_paper(name: str) -> Paper:
     return found
 
 
-def listing(paper: str | None = None) -> str:
-    """The tables of a paper, or of all of them, a line each."""
+def listing() -> str:
+    """The tables of every paper, a line each."""
     lines = []
-    for name in [paper] if paper else names("papers"):
+    for name in names("papers"):
         known = find_paper(name)
         lines.append(f"{name}: {known.title}")
         lines += [f"  {key:<9} {table.title}" for key, table in known.tables.items()]
     return "\n".join(lines)
+
+
+def named(paper: str) -> str:
+    """The names of a paper's tables, or of the papers for ''."""
+    return ", ".join(find_paper(paper).tables if paper else names("papers"))
 
 
 def _scoped(table: Table, scope: Scope) -> Table:
@@ -121,7 +127,11 @@ def _scoped(table: Table, scope: Scope) -> Table:
 
 
 def _described(
-    paper: Paper, table: Table, found: Mapping[str, Found], works: Mapping[str, Planned]
+    paper: Paper,
+    table: Table,
+    found: Mapping[str, Found],
+    works: Mapping[str, Planned],
+    said: Said,
 ) -> str:
     """What would run and what is missing."""
     lines = [f"{paper.title}. {table.title}", ""]
@@ -133,6 +143,8 @@ def _described(
             continue
         lines.append(f"{name}: {one.command}")
         lines += [f"    {caveat}" for caveat in one.caveats()]
+    if not said.root and not os.environ.get(WHERE):
+        lines.append(f"No data folder: give data_root=, or set ${WHERE}.")
     here = [one for one in found.values() if not one.missing and not one.stand_in]
     lines += ["", f"data sets: {len(here)} of {len(found)} found"]
     lines += [f"    {one.key}: {one.spec}" for one in here]
@@ -179,7 +191,7 @@ def _write(
     failed = [f"failed: {name}, {one.failed}" for name, one in done.items() if one.failed]
     who = f"base {said.base}"
     laid = page.laid_out(table, cells, who=who, missing=[*missing, *failed])
-    command = f"residency reproduce {words} base={said.base} seed={said.seed}"
+    command = shlex.join(["residency", "reproduce", *words.split(), *_told(said)])
     results = [Results.of(one.folder) for one in done.values()]
     rows = [row for one in results if one is not None for row in one.rows]
     more = {
@@ -200,6 +212,19 @@ def _write(
     lead = f"{paper.title}. Rows on a tinted ground are ours ({who}); the others are the paper's."
     write_whole(place / "table.html", page.html(laid, lead=lead))
     print(f"\n{shown}\nResults: {place / 'results.json'}\nTable: {place / 'table.html'}")
+
+
+def _told(said: Said) -> list[str]:
+    """What the user said, as words."""
+    known = {
+        "base": said.base,
+        "data_root": said.root,
+        "runs": said.runs,
+        "seed": said.seed,
+        "limit": said.limit,
+        "scope": "table" if said.narrow else None,
+    }
+    return [*(f"{key}={value}" for key, value in known.items() if value is not None), *said.words]
 
 
 def _run_json(one: Planned) -> dict[str, object]:

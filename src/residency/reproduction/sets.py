@@ -44,7 +44,7 @@ def look(
 
 
 def _found(key: str, needed: Needed, folder: str, stand_in: bool) -> Found:
-    reason = f"not in {folder}" if folder else f"no data folder: give data_root=, or set ${WHERE}"
+    reason = f"not in {folder}" if folder else "no data folder"
     for path in _places(needed, folder):
         spec = f"{needed.reader}:{path}"
         try:
@@ -52,7 +52,7 @@ def _found(key: str, needed: Needed, folder: str, stand_in: bool) -> Found:
             if needed.reports:
                 _usable(f"{needed.reports}:{Path(folder) / needed.reports}", Needed(reader=""))
         except ResidencyError as error:
-            reason = f"{path} cannot be used: {' '.join(str(error).split())}"
+            reason = f"{path} cannot be used: {' '.join(str(error).split()).rstrip('.')}"
             continue
         benchmark = needed if needed.protocol else None
         named = f"benchmark:{name}" if benchmark else name

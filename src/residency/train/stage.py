@@ -149,14 +149,16 @@ class Stage:
         if self.watch is not None:
             run.looks = self._looks(self.watch, run, workspace)
         outcome = run()
-        if run.looks is not None and (folder / BEST).is_dir():
+        main = PartialState().is_main_process
+        if main and run.looks is not None and (folder / BEST).is_dir():
             store.restore(backbone, folder / BEST)
             print(f"  {run.looks.describe()}", flush=True)
-        if PartialState().is_main_process:
+        weights = store.gathered(backbone, keep=main)
+        if main:
             checkpoint.clean(folder)
             checkpoint.commit(
                 folder / "model",
-                lambda staged: store.save(backbone, staged, changed=run.changed),
+                lambda staged: store.save(backbone, staged, changed=run.changed, weights=weights),
                 {"stage": self.name, "recipe": workspace.command},
             )
             checkpoint.prune(folder / "checkpoints", 1)

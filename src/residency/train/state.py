@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from residency.errors import CheckpointError
+from residency.model import sharding
 
 
 def save_tree(tree: object, path: Path) -> None:
@@ -110,8 +111,8 @@ def load_optimizer(optimizer: torch.optim.Optimizer, path: Path) -> None:
     for number, parameter in zip(numbers, parameters, strict=True):
         for key, value in state["state"].get(number, {}).items():
             # torch rounds moments to the dtype of the parameter: bf16 ones would lose fp32 state.
-            if isinstance(value, Tensor) and optimizer.state[parameter][key].dtype != value.dtype:
-                optimizer.state[parameter][key] = value.to(parameter.device)
+            if isinstance(value, Tensor) and value.ndim:
+                optimizer.state[parameter][key] = sharding.like(value, parameter)
 
 
 def rng_state() -> dict[str, object]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from residency.backbone import PARTS
 from residency.catalog import suggest
 from residency.errors import ResidencyError, UsageError
+from residency.model import sharding
 from residency.model.huggingface import Backbone
 from residency.train.values import Full, LoRA, Train
 
@@ -196,10 +197,10 @@ def _inject(backbone: Backbone, lora: Mapping[str, LoRA]) -> None:
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    """A hash of names and exact values, for the audit."""
+    """A hash of names and exact values, for the audit; of this process's pieces where they are sharded."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        tensor = tensors[name].detach()
+        tensor = sharding.local(tensors[name].detach())
         digest.update(name.encode())
         digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
@@ -223,18 +224,19 @@ class Audit:
     def gradients(self) -> None:
         """Call after the first backward: note which parts have a gradient other than zero."""
         for part, parameters in self._backbone.parts().items():
-            if any(p.grad is not None and bool(p.grad.any()) for p in parameters.values()):
+            grads = (p.grad for p in parameters.values() if p.grad is not None)
+            if any(bool(sharding.whole(grad).any()) for grad in grads):
                 self._touched.add(part)
 
-    def report(self, train: Mapping[str, Train]) -> dict[str, list[str]]:
-        """Call after the first update.
+    def report(self, train: Mapping[str, Train], *, blind: bool = False) -> dict[str, list[str]]:
+        """Call after the first update; `blind` where no gradient was to be seen (DeepSpeed).
 
         Raises:
             ResidencyError: a frozen weight moved, or a part to train got no gradient.
         """
         after = self._frozen()
         moved = sorted(part for part in after if after[part] != self._before.get(part))
-        still = sorted(train.keys() - self._touched)
+        still = [] if blind else sorted(train.keys() - self._touched)
         if moved or still:
             raise ResidencyError(
                 f"Audit after the first update failed: frozen weights changed in {moved}; parts to "

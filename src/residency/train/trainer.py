@@ -20,12 +20,13 @@ from residency.data.negatives import uniform
 from residency.data.sampler import Sampler
 from residency.data.stream import Prefetch, prefetch
 from residency.errors import ResidencyError, UsageError
-from residency.model import store
+from residency.model import sharding, store
 from residency.model.encoder import CachedEncoder, Counts, Space, caching
 from residency.model.feature_keys import obstacle
 from residency.model.huggingface import Backbone, to_device
 from residency.objective import Objective
 from residency.train import checkpoint
+from residency.train.deepspeed import configure, is_deepspeed
 from residency.train.estimate import estimate
 from residency.train.feed import Feed, Work, letters
 from residency.train.journal import Journal, Progress
@@ -133,7 +134,22 @@ class Run:
         )
         fused = self._accelerator.device.type == "cuda"
         self._optimizer: Any = AdamW(groups, weight_decay=self.schedule.weight_decay, fused=fused)
+        self._engine = is_deepspeed(self._accelerator)
+        if self._engine:
+            configure(self._accelerator, self.schedule)
         self._wrapped, self._optimizer = self._accelerator.prepare(self.backbone, self._optimizer)
+        self._sharded = self.backbone.anchored = sharding.is_sharded(self.backbone)
+        if self._slow and (self._sharded or self._engine):
+            raise UsageError(
+                f"Momentum of {', '.join(self._slow)} averages whole weights between the gradient and the "
+                "step, which FSDP cuts in pieces and DeepSpeed keeps to itself. Train with "
+                "configs/ddp.yaml, or in one process."
+            )
+        if self.looks is not None and self._sharded:
+            raise UsageError(
+                "A watched stage is asked in the first process while the others wait, and FSDP cuts its "
+                "weights in pieces. Train with configs/ddp.yaml, or without watch."
+            )
         self._cached: bool | None = None  # whether features are kept; None until it is measured
         self._counts = Counts()
         self._by_data = ByData([dataset.name for dataset in self.mixture.datasets])
@@ -168,7 +184,9 @@ class Run:
         if self.features is None:
             return nullcontext()
         tower = self.backbone.parts()["vision_encoder"].values()
-        reason = obstacle(self.backbone, trained=any(p.requires_grad for p in tower))
+        reason = "weights are sharded" if self._sharded else ""
+        trained = any(p.requires_grad for p in tower)
+        reason = reason or obstacle(self.backbone, trained=trained)
         if self.mixture.augment.describe:
             reason = reason or "images are augmented"
         if reason:
@@ -220,11 +238,12 @@ class Run:
         self._update += 1
         self._position = work.position
         if self._audit is not None and row["tokens"]:
-            self._audited = self._audit.report(self.train)
+            self._audited = self._audit.report(self.train, blind=self._engine)
             self._audit = None
+            received = ", ".join(self._audited["received_gradient"])
             self._say(
                 f"audit: frozen weights unchanged in {', '.join(self._audited['unchanged'])}; "
-                f"gradient received by {', '.join(self._audited['received_gradient'])}"
+                f"gradient received by {received or 'parts unseen, DeepSpeed consumes it'}"
             )
         seconds = time.perf_counter() - began
         self._seconds += seconds
@@ -305,6 +324,7 @@ class Run:
                 weighted = self._terms_of(batch, scale)
                 # Gradients are averaged over processes, the loss over all tokens.
                 loss = torch.stack(list(weighted.values())).sum() / tokens
+                accelerator.sync_gradients = last  # DeepSpeed's engine steps where it is true
                 accelerator.backward(loss * accelerator.num_processes)
             for name, value in weighted.items():
                 sums[name] = sums.get(name, 0.0) + value.detach()
@@ -325,12 +345,13 @@ class Run:
 
     def _descend(self, sums: Mapping[str, Tensor], tokens: int) -> float:
         """The optimizer step, unless something is not finite; returns the gradient norm."""
-        if self._audit is not None:
+        if self._audit is not None and not self._engine:
             self._audit.gradients()
         totals = self._gather(torch.stack(list(sums.values())).tolist()).sum(0) / tokens
         self._terms = dict(zip(sums, totals.tolist(), strict=True))
         parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
-        norm = float(self._accelerator.clip_grad_norm_(parameters, self.schedule.clip))
+        clipped = self._accelerator.clip_grad_norm_(parameters, self.schedule.clip)
+        norm = float(sharding.whole(clipped) if clipped is not None else 0.0)
         if not bool(torch.isfinite(torch.tensor([norm, *self._terms.values()])).all()):
             said = ", ".join(f"{name} {value:.4g}" for name, value in self._terms.items())
             raise ResidencyError(
@@ -369,13 +390,23 @@ class Run:
 
     def _save(self) -> int | None:
         """Commit a checkpoint and return its update; a failed save is reported and survived."""
-        if not self._accelerator.is_main_process:
+        if self._engine:
+            self._say(
+                "warning: no checkpoint, DeepSpeed keeps the moments to itself. Training goes on."
+            )
+            return None
+        main = self._accelerator.is_main_process
+        weights = store.gathered(self.backbone, keep=main)
+        moments = self._optimizer.optimizer.state_dict()
+        if self._sharded:
+            moments = sharding.whole_tree(moments, keep=main)
+        if not main:
             return self._update
         changed = self.changed | self._full()
 
         def write(folder: Path) -> None:
-            store.save(self.backbone, folder, changed=changed)
-            checkpoint.save_optimizer(self._optimizer.optimizer, folder / "optimizer")
+            store.save(self.backbone, folder, changed=changed, weights=weights)
+            checkpoint.save_tree(moments, folder / "optimizer")
             checkpoint.save_tree(self._state(), folder / "state")
 
         try:
