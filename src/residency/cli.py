@@ -315,13 +315,13 @@ def _reproduce(options: argparse.Namespace) -> int:
             "Name a paper and a table: residency reproduce umit table2. "
             f"{f'Tables of {paper}' if paper else 'Papers'}: {command.named(paper)}."
         )
-    own = parameters(command.reproduce).keys() - {"words"}
+    own = parameters(command.reproduce)
     mine = [word for word in options.words if word.partition("=")[0] in own]
     rest = tuple(word for word in options.words if word not in mine)
     settings = arguments(command.reproduce, mine, config=options.config, owner="reproduce")
     if not settings.get("plan"):
         _quiet_loading()
-    command.reproduce(*given, **settings, words=rest)
+    command.reproduce(given[0], given[1], rest, **settings)
     return 0
 
 

@@ -20,6 +20,7 @@ Scope = Literal["paper", "table"]
 def reproduce(
     paper: str,
     table: str,
+    words: tuple[str, ...] = (),
     *,
     base: str = "nano",
     data_root: str | None = None,
@@ -30,7 +31,6 @@ def reproduce(
     scope: Scope = "paper",
     stand_in: bool = False,
     plan: bool = False,
-    words: tuple[str, ...] = (),
 ) -> Path | None:
     """Run what a published table needs on the data that is here; print our figures beside the paper's.
 
@@ -68,6 +68,7 @@ def reproduce(
         words=words,
         root=data_root,
         narrow=scope == "table",
+        stand_in=stand_in,
     )
     if data_root is not None and not Path(data_root).is_dir():
         raise UsageError(f"data_root={data_root}: no such folder.")
@@ -223,6 +224,7 @@ def _told(said: Said) -> list[str]:
         "seed": said.seed,
         "limit": said.limit,
         "scope": "table" if said.narrow else None,
+        "stand_in": "true" if said.stand_in else None,
     }
     return [*(f"{key}={value}" for key, value in known.items() if value is not None), *said.words]
 

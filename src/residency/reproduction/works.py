@@ -26,6 +26,7 @@ class Said:
     words: tuple[str, ...] = ()
     root: str | None = None
     narrow: bool = False  # each run has the sets of the table alone
+    stand_in: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
