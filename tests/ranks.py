@@ -169,6 +169,7 @@ def main(folder: Path, base: Path) -> None:
     """What each of the two processes does; the first writes down what it saw."""
     from accelerate import PartialState
     from accelerate.state import AcceleratorState
+    from accelerate.utils import DistributedType
 
     import residency.step
 
@@ -178,8 +179,10 @@ def main(folder: Path, base: Path) -> None:
     for kind in KINDS:
         noted(kind(folder / kind.__name__), folder / kind.__name__)
     execute(recipe(folder / "recipe"))
+    # Accelerate shards on accelerators alone, torch on a CPU as well: only the name of the machine differs.
     AcceleratorState._reset_state()
     os.environ.update(FSDP2)
+    PartialState().distributed_type = DistributedType.MULTI_GPU
     for kind in SHARDED:
         place = folder / f"sharded-{kind.__name__}"
         noted(replace(kind(place), save_every=1), place)

@@ -1,6 +1,7 @@
 """The training loop: the only place where a gradient is taken."""
 
 import functools
+import os
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -139,6 +140,10 @@ class Run:
             configure(self._accelerator, self.schedule)
         self._wrapped, self._optimizer = self._accelerator.prepare(self.backbone, self._optimizer)
         self._sharded = self.backbone.anchored = sharding.is_sharded(self.backbone)
+        if not self._sharded and os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
+            self._say(
+                "FSDP was asked for, and accelerate shards on accelerators alone: nothing is."
+            )
         if self._slow and (self._sharded or self._engine):
             raise UsageError(
                 f"Momentum of {', '.join(self._slow)} averages whole weights between the gradient and the "
