@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from residency.metric import quotient
 from residency.text import normalise
 from residency.types import Answer, Point, Prediction
 
@@ -39,8 +40,7 @@ def prepare(predictions: Sequence[Prediction], labels: Sequence[str]) -> np.ndar
 
 def value(statistics: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The share per row of `weights`; NaN where a row asks for no landmark at all."""
-    hit, asked = (weights @ statistics).T
-    return np.divide(hit, asked, out=np.full_like(asked, np.nan), where=asked > 0)
+    return quotient(*(weights @ statistics).T)
 
 
 def _hits(found: list[Point], wanted: list[Point], reach: float) -> tuple[int, int]:

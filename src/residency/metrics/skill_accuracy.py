@@ -10,11 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from residency.errors import UsageError
-from residency.metric import metric
+from residency.metric import mean, metric
 from residency.types import Prediction
 
 id = "skill_accuracy"
 higher_is_better = True
+value = mean
 RULES = {"box": "iou25", "point": "point_hit", "describe": "exact_match"}
 
 
@@ -38,8 +39,3 @@ def prepare(predictions: Sequence[Prediction], labels: Sequence[str]) -> np.ndar
         asked = statistics[:, 1] if statistics.shape[1] > 1 else 1  # the points of a sample
         right[rows, 0] = statistics[:, 0] == asked
     return right
-
-
-def value(statistics: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The weighted share per row of `weights`."""
-    return (weights @ statistics)[:, 0] / weights.sum(1)
