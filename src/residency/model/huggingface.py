@@ -12,13 +12,16 @@ from transformers import PreTrainedModel, ProcessorMixin
 from residency.backbone import PARTS, Family
 from residency.codec_pixels import fitted
 from residency.errors import UsageError
+from residency.model import masks
 from residency.model.collate import Collator, Form
 from residency.model.collate import Limits as Limits
 from residency.model.encoder import CachedEncoder
 from residency.model.expert import Expert
+from residency.model.pieces import terms
 from residency.model.pruning import obstacle, prepare, select
 from residency.model.rows import Composer, Slots
 from residency.model.slots import ExemplarConnector, ProxyInstruction, fill
+from residency.objective import Objective, Terms
 from residency.types import Batch, Prompt, Reading, Targets, Tree, View
 
 Exemplar = Literal["cls", "patches", "replace"]
@@ -27,7 +30,7 @@ Exemplar = Literal["cls", "patches", "replace"]
 class Backbone(nn.Module):
     """A pretrained model, its processor and the slots that a method adds to it.
 
-    `forward` is `read`: the one call that training wraps (DDP and FSDP see every view in it).
+    `forward` is the one call that training wraps (DDP and FSDP see every view in it).
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Backbone(nn.Module):
         self.limits = Limits()
         self.encoder: CachedEncoder | None = None  # what `caching` puts before the connector
         self.whole = obstacle(family.language_model(model))  # why the last block runs everywhere
+        self.dense: str | None = None  # why trees have a dense mask; None until one needs a mask
         if not self.whole:
             prepare(family.language_model(model))
         self.peft: list[Any] = []  # the PEFT wrapper around `model`, kept out of the module tree
@@ -65,6 +69,12 @@ class Backbone(nn.Module):
     def width(self) -> int:
         """Width of the language model's embeddings."""
         return self.embedding_matrix.shape[1]
+
+    @property
+    def vocabulary(self) -> int:
+        """How many logits a token has."""
+        weight: Any = self.model.get_output_embeddings().weight
+        return len(weight)
 
     @property
     def embedding_matrix(self) -> Tensor:
@@ -161,7 +171,16 @@ class Backbone(nn.Module):
             if self.whole
             else "the last block runs where a response token is predicted"
         )
-        return ["views are read as trees: what they share passes the language model once", last]
+        mask = (
+            "branches are kept apart by blocks (FlexAttention) where that is measured to be faster"
+            if torch.cuda.is_available()
+            else "branches are kept apart by a dense mask: FlexAttention trains on CUDA alone"
+        )
+        return [
+            "views are read as trees: what they share passes the language model once",
+            last,
+            mask,
+        ]
 
     def _slots(self, view: View) -> Slots:
         exemplar = proxy = 0
@@ -187,18 +206,19 @@ class Backbone(nn.Module):
 
     # --- reading --------------------------------------------------------------------------------
 
-    def forward(self, batch: Batch) -> dict[View, Float[Tensor, "r v"]]:
-        """The wrapped call; see `read`.
+    def forward(self, batch: Batch, objective: Objective) -> Terms:
+        """The wrapped call: what `objective` makes of the logits of `read`, never all of them at once.
 
         Sharded weights are reduced together, so each needs a gradient in every process, also of a
         microbatch without images: `anchored` adds zero times their sum.
         """
-        logits = self.read(batch)
+        states = self.states(batch)
+        made = terms(self.head, states, batch.targets, objective, self.vocabulary)
         if not self.anchored:
-            return logits
+            return made
         trained = (p for p in self.parameters() if p.requires_grad)
         zero = 0 * torch.stack([p.sum().float() for p in trained]).sum()
-        return {view: one + zero.to(one.dtype) for view, one in logits.items()}
+        return {name: one + zero.to(one.dtype) for name, one in made.items()}
 
     def read(self, batch: Batch) -> dict[View, Float[Tensor, "r v"]]:
         """Logits that predict each response token, under every view of the batch.
@@ -269,6 +289,10 @@ class Backbone(nn.Module):
         self, tree: Tree, embeddings: Float[Tensor, "b t d"], given: Mapping[str, Any]
     ) -> Float[Tensor, "b q d"]:
         """Hidden states of trees at the places that are read; elsewhere the last block is left out."""
+        if isinstance(mask := given.get("attention_mask"), Tensor) and mask.ndim == 4:
+            if self.dense is None:
+                self.dense = masks.obstacle(self.family.language_model(self.model), tree)
+            given = given if self.dense else {**given, "attention_mask": masks.blocks(tree)}
         if self.whole:
             return select(self.decode(embeddings, given, tree.positions)[0], tree.looks)
         return self.decode(embeddings, {**given, "few": tree.looks}, tree.positions)[0]
@@ -284,7 +308,9 @@ class Backbone(nn.Module):
 
         `given` is what the family's `inputs` or `onward` made.
         """
-        made = self.family.language_model(self.model)(
+        decoder = self.family.language_model(self.model)
+        masks.attend(decoder, given.get("attention_mask"))
+        made = decoder(
             inputs_embeds=embeddings,
             **given,
             position_ids=positions if len(positions) > 1 else positions[0],

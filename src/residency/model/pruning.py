@@ -12,6 +12,9 @@ from typing import Any
 import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask
+
+from residency.model.masks import narrowed
 
 # Attention modules whose keys are norm (where they have one) and rotation of k_proj, and whose rotation
 # takes cosines and sines `[b, t, h]`; tests/test_pruning.py holds each to its unpruned form.
@@ -60,8 +63,12 @@ def select(states: Shaped[Tensor, "b t d"], at: Int[Tensor, "b q"]) -> Shaped[Te
     return states[torch.arange(len(at), device=at.device)[:, None], at]
 
 
-def _sight(mask: Tensor | None, at: Int[Tensor, "b q"], length: int) -> Shaped[Tensor, "b 1 q t"]:
+def _sight(
+    mask: Tensor | BlockMask | None, at: Int[Tensor, "b q"], length: int
+) -> Shaped[Tensor, "b 1 q t"] | BlockMask:
     """What the places `at` see, cut out of the mask; without one, all that stands before them."""
+    if isinstance(mask, BlockMask):
+        return narrowed(mask, at)
     if mask is not None:
         return select(mask[:, 0], at)[:, None]
     return (torch.arange(length, device=at.device) <= at[..., None])[:, None]

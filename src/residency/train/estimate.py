@@ -14,6 +14,7 @@ from residency.backbone import PARTS
 from residency.data.mixture import Mixture
 from residency.errors import UsageError
 from residency.model.huggingface import Backbone
+from residency.model.pieces import MOST
 from residency.train.trainable import PartRow
 from residency.train.values import Schedule
 from residency.types import PLAIN, Batch, View
@@ -209,7 +210,7 @@ def _bytes(
     config = backbone.model.config.get_text_config()
     held = schedule.microbatch_size * views
     activations = held * row.tokens * config.num_hidden_layers * config.hidden_size
-    logits = 4 * LOGITS * held * row.responses * config.vocab_size
+    logits = 4 * LOGITS * min(MOST, held * row.responses * config.vocab_size)
     return weights + ACTIVATIONS * (1 if half else 2) * activations + logits
 
 

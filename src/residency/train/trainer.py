@@ -340,8 +340,7 @@ class Run:
         device = self._accelerator.device
         moved = to_device(batch, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            logits = self._wrapped(moved)
-            terms = self.objective(logits, moved.targets)
+            terms = self._wrapped(moved, self.objective)
         weights = moved.targets.weights * scale
         weighted = {name: term.float() * weights for name, term in terms.items()}
         if scale:
