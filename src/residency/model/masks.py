@@ -108,4 +108,5 @@ def _timed(
             if device.type == "cuda":
                 torch.cuda.synchronize()
             best = min(best, time.perf_counter() - began)
-    return [one.detach().float() for one in (output, *(one.grad for one in given))], best
+    made_of = [output, *(one.grad for one in given if one.grad is not None)]
+    return [one.detach().float() for one in made_of], best
