@@ -26,23 +26,24 @@ Attention = Callable[..., tuple[Tensor, Any]]
 def blocks(tree: Tree) -> BlockMask:
     """`Tree.mask` as a rule, and the blocks of it that hold anything."""
     enter, leave = tree.enter, tree.leave
-
-    def sees(row: Tensor, _: Tensor, one: Tensor, other: Tensor) -> Tensor:
-        number = enter[row, one]
-        return (enter[row, other] <= number) & (number < leave[row, other])
-
     rows, width = tree.tokens.shape
-    return create_block_mask(sees, rows, None, width, width, device=enter.device)
+    return create_block_mask(  # rules are lambdas: it counts their arguments
+        lambda row, _, one, other: (
+            (enter[row, other] <= enter[row, one]) & (enter[row, one] < leave[row, other])
+        ),
+        *(rows, None, width, width),
+        device=enter.device,
+    )
 
 
 def narrowed(mask: BlockMask, at: Int[Tensor, "b q"]) -> BlockMask:
     """The same mask for the places `at` of each row alone."""
-
-    def sees(row: Tensor, head: Tensor, one: Tensor, other: Tensor) -> Tensor:
-        return mask.mask_mod(row, head, at[row, one], other)
-
     rows, few = at.shape
-    return create_block_mask(sees, rows, None, few, mask.seq_lengths[1], device=at.device)
+    return create_block_mask(
+        lambda row, head, one, other: mask.mask_mod(row, head, at[row, one], other),
+        *(rows, None, few, mask.seq_lengths[1]),
+        device=at.device,
+    )
 
 
 def attend(decoder: nn.Module, mask: object) -> None:
