@@ -112,3 +112,9 @@ def test_a_layer_whose_base_trains_is_left_to_peft(monkeypatch: pytest.MonkeyPat
     _, gradients = read(lean)
     assert any(name.endswith("base_layer.weight") for name in gradients)
     assert sum(type(module) is LeanLinear for module in lean.modules()) == 2
+
+
+def test_shapes_alone_can_be_followed() -> None:
+    """FLOPs are counted on the meta device."""
+    lean = adapted(True).to("meta")
+    assert lean(torch.empty(2, 7, 6, dtype=torch.float64, device="meta")).shape == (2, 7, 4)

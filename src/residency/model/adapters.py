@@ -82,7 +82,7 @@ class LeanLinear(Linear):
             return None
         tensors = [x, base.weight, base.bias, layer.lora_A[name].weight, layer.lora_B[name].weight]
         device = x.device.type
-        if torch.is_autocast_enabled(device):
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
             tensors = [tensor if tensor is None else tensor.to(dtype) for tensor in tensors]
         elif len({tensor.dtype for tensor in tensors if tensor is not None}) > 1:
