@@ -1,6 +1,7 @@
 """The step that asks a model: sets of labels get the tokens that they need, cut answers are told."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -10,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from residency.codec import Qwen2VLCodec
-from residency.dataset import Dataset
+from residency.dataset import Dataset, open_dataset
 from residency.evaluate import steps
 from residency.model import store
 from residency.step import Workspace
@@ -82,3 +83,11 @@ def test_answers_that_were_cut_are_told(
     assert "2 answers were cut off" in capsys.readouterr().out
     wanted = steps.label_tokens(store.load("nano"), dataset, dataset.split("test"), PAPER)
     assert Mumbler.allowed == [wanted]
+
+
+def test_labels_that_name_boxes_are_generated_not_scored() -> None:
+    """BCCD declares the names of its cells as labels, and its answers are boxes."""
+    boxes = replace(open_dataset("phantoms:smear:task=detection:test=2"), labels=("cell",))
+    closed = open_dataset("phantoms:smear:test=2")
+    for dataset, mode in ((boxes, "generate"), (closed, "likelihood")):
+        assert steps._mode(dataset, dataset.split("test"), "auto", PAPER) == mode

@@ -96,10 +96,11 @@ class Evaluate:
         """Samples, views and how answers are got."""
         lines = []
         for dataset in self._datasets(workspace):
-            n = len(select(dataset, self.split, limit=workspace.limit, seed=workspace.seed))
+            samples = select(dataset, self.split, limit=workspace.limit, seed=workspace.seed)
             views = ", ".join(view.name for view in self.views)
-            mode = _mode(dataset, self.mode, self.wording)
-            lines.append(f"{dataset.name}/{self.split}: {n} samples, views {views}, {mode}")
+            mode = _mode(dataset, samples, self.mode, self.wording)
+            told = f"{len(samples)} samples, views {views}, {mode}"
+            lines.append(f"{dataset.name}/{self.split}: {told}")
         return lines
 
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
@@ -148,7 +149,7 @@ class Evaluate:
                         self.split,
                         model=model,
                         view=view,
-                        mode=_mode(dataset, self.mode, self.wording),
+                        mode=_mode(dataset, samples, self.mode, self.wording),
                         wording=self.wording,
                         out=predictions_folder(workspace, self.name, dataset, view),
                         batch_size=self.batch_size,
@@ -202,10 +203,12 @@ def _slug(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
 
 
-def _mode(dataset: Dataset, mode: Mode, wording: Wording) -> Asked:
+def _mode(dataset: Dataset, samples: Sequence[Sample], mode: Mode, wording: Wording) -> Asked:
     if mode == "auto":
-        # Scoring every label would hand back the list that the instruction leaves out.
-        closed = dataset.labels and not dataset.multi_label and wording.list_options
+        # Labels may also name boxes. Scoring every label would hand back the list that an instruction
+        # leaves out.
+        single = all(isinstance(sample.answer, str) for sample in samples)
+        closed = dataset.labels and single and not dataset.multi_label and wording.list_options
         return "likelihood" if closed else "generate"
     return "generate" if mode == "generate" else "likelihood"
 
