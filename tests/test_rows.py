@@ -11,6 +11,7 @@ from residency.errors import DataError, UsageError
 from residency.model.huggingface import Backbone, Limits
 from residency.model.rows import Slots
 from residency.types import (
+    Area,
     BLANK,
     NEGATIVE,
     PLAIN,
@@ -138,7 +139,7 @@ def test_markup_is_control(backbone: Backbone) -> None:
 def learned(backbone: Backbone, conversation: Conversation, pictures: int) -> list[str]:
     """The learned spans as text."""
     layouts = [
-        backbone.family.pixels(backbone.processor, [models.image(k)], None)[1][0]
+        backbone.family.pixels(backbone.processor, [models.image(k)], Area())[1][0]
         for k in range(pictures)
     ]
     row = backbone.composer.row(conversation, layouts, Slots())

@@ -113,7 +113,7 @@ def test_the_header_form_is_the_papers_conversation():
             codec=models.backbone("qwen2_vl").codec,
             turns="continued",
         )
-        turns = mixture._joined(one, (ImagePart(0),))
+        turns = mixture._joined(one, (ImagePart(0),), ())
         assert [t.role for t in turns] == ["user", "assistant"] * 3
         assert [t.learn for t in turns] == [False, False, True, True, True, True]
         assert turns[0].parts == (ImagePart(0), DESCRIBE)

@@ -235,9 +235,10 @@ def _distinct(readings: Sequence[Reading]) -> tuple[list[Reading], list[int]]:
     few: list[Reading] = []
     of: list[int] = []
     for one in readings:
-        sizes = tuple(picture.size for picture in one.sample.images)
+        sizes = tuple((picture.size, picture.area) for picture in one.sample.images)
         words = tuple(turn for turn in one.conversation if not turn.learn)
-        key: Hashable = (words, sizes) if None not in sizes else id(one)  # unknown sizes may differ
+        known = all(size for size, _ in sizes)  # unknown sizes may differ
+        key: Hashable = (words, sizes) if known else id(one)
         of.append(places.setdefault(key, len(few)))
         if of[-1] == len(few):
             few.append(one)
