@@ -1,6 +1,7 @@
 """Configuration files of several processes: what accelerate reads, and what the tests run."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
@@ -9,6 +10,8 @@ from accelerate.utils.launch import prepare_multi_gpu_env
 
 import ranks
 import residency
+from residency import recipe
+from residency.errors import UsageError
 
 CONFIGS = Path(residency.__file__).parent / "configs"
 
@@ -28,6 +31,19 @@ def test_a_file_is_read_and_leaves_precision_to_the_stage(name, monkeypatch):
     assert (args.use_fsdp, args.use_deepspeed, args.multi_gpu) == (
         name.startswith("fsdp2"), name.startswith("zero2"), name.startswith("ddp"),
     )  # fmt: skip
+
+
+def test_processes_that_did_not_join_are_refused(monkeypatch):
+    """Else each trains alone, and all write the same folder."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    monkeypatch.setattr("accelerate.PartialState", lambda cpu: SimpleNamespace(num_processes=1))
+    with pytest.raises(UsageError, match="2 processes were launched and 1 joined"):
+        recipe._join()
+    monkeypatch.setattr(
+        "accelerate.PartialState", lambda cpu: SimpleNamespace(num_processes=1 + cpu)
+    )
+    recipe._join()
 
 
 def test_the_tests_of_two_processes_run_under_the_file():

@@ -15,7 +15,7 @@ from residency.parameters import parameters
 from residency.reproduction import command, page
 from residency.reproduction.cells import Results, chosen, filled
 from residency.reproduction.sets import Found, look
-from residency.reproduction.works import Said, planned
+from residency.reproduction.works import Said, caveats_of, planned
 
 PAPERS = {name: command.find_paper(name) for name in catalog.names("papers")}
 TABLES = [(name, key) for name, paper in PAPERS.items() for key in paper.tables]
@@ -284,8 +284,8 @@ def made(
         if not each.missing
     ]  # fmt: skip
     monkeypatch.setattr(Results, "of", classmethod(lambda cls, folder: cls(rows=rows, answered=())))
-    caveats = {name: run.caveats() for name, run in plan.items()}
-    cells = filled(table, chosen(table, command._same_base(paper, base)), plan, found, caveats)
+    lines = chosen(table, command._same_base(paper, base))
+    cells = filled(table, lines, plan, found, caveats_of(plan))
     return cells, page.laid_out(table, cells, who="base x", missing=[])
 
 
@@ -330,6 +330,18 @@ def test_stand_ins_and_missing_sets_never_look_comparable(monkeypatch):
     assert shown.count("<table>") == 1 and "http" not in shown.replace("http-equiv", "")
     facts = page.as_json(table, cells)
     assert not any(own["comparable"] for cell in facts for own in cell["ours"])
+
+
+def test_a_model_keeps_the_caveats_of_its_training():
+    paper, table = PAPERS["adamllm"], PAPERS["adamllm"].tables["table3"]
+    found = every(paper, table, seed={"stand_in": True, "why": "x"})
+    said = Said(base="nano", runs=Path("runs"), seed=0, limit=None, words=("epochs=0.5",))
+    runs = planned(table, found, said)
+    told = caveats_of(runs)
+    assert told["recipes_test"] == told["recipes"] == [
+        "synthetic images stand in for seed", "set by hand: epochs=0.5",
+    ]  # fmt: skip
+    assert told["food"] == [] and runs["recipes_test"].settings["base"] == "runs/recipes"
 
 
 def test_another_model_stands_beside_one_block_only():

@@ -103,6 +103,7 @@ def execute(recipe: Recipe) -> list[Row]:
     Raises:
         UsageError: the run folder belongs to other settings, or is no run.
     """
+    _join()
     left_out = LeftOut(Path(recipe.out))
     workspace = recipe.workspace(prepare=functools.partial(_prepared, recipe, left_out))
     identities = _identities(recipe, workspace)
@@ -126,6 +127,29 @@ def execute(recipe: Recipe) -> list[Row]:
         seconds = _perform(step, workspace, identities[step.name])
         print(f"{label}: done in {seconds:.0f} s", flush=True)
     return _collect(recipe, workspace, identities, left_out)
+
+
+def _join() -> None:
+    """Make one group of the processes that were launched; without accelerators they join on the CPU.
+
+    Raises:
+        UsageError: they did not all join, and would each train alone in the same folder.
+    """
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched < 2:
+        return
+    import torch
+    from accelerate import PartialState
+
+    if not torch.cuda.is_available():
+        os.environ.setdefault("ACCELERATE_USE_CPU", "true")  # `accelerate launch` does not say it
+    alone = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes")
+    joined = PartialState(cpu=alone).num_processes  # by itself it does not look there
+    if joined != launched:
+        raise UsageError(
+            f"{launched} processes were launched and {joined} joined. Launch with a file of "
+            "residency/configs, or set ACCELERATE_USE_CPU=true where no accelerator is to be used."
+        )
 
 
 def _prepared(recipe: Recipe, left_out: LeftOut, dataset: Dataset) -> Dataset:

@@ -12,7 +12,7 @@ from residency.catalog import find, names
 from residency.errors import ResidencyError, UsageError
 from residency.paper import Paper, Table, Work
 from residency.reproduction.sets import WHERE, Found, look
-from residency.reproduction.works import Planned, Said, perform, planned
+from residency.reproduction.works import Planned, Said, caveats_of, perform, planned
 
 Scope = Literal["paper", "table"]
 
@@ -183,7 +183,7 @@ def _write(
 
     base = _same_base(paper, said.base)
     lines = chosen(table, base)
-    caveats = {name: one.caveats() for name, one in done.items()}
+    caveats = caveats_of(done)
     if not base:
         for reasons in caveats.values():
             reasons.insert(0, f"the base is {said.base}, the paper's {' or '.join(paper.bases)}")

@@ -62,7 +62,7 @@ def laid_out(table: Table, cells: Sequence[Cell], *, who: str, missing: Sequence
         quoted = "" if line.ours else ", quoted"
         entries.append((f"{line.name}{quoted}", False, _printed(table, line, notes)))
         for label, own in beside.get(line.name, {}).items():
-            name = f"ours: {line.name}{f' {label}' if label else ''}, {who}"
+            name = f"ours, {who}, as {line.name}{f', {label}' if label else ''}"
             mine = [_ours(own[c.name], c, notes) for c in table.columns]
             entries.append((name, True, mine))
     heads = [f"{column.name} [{column.id}]" for column in table.columns]

@@ -70,6 +70,14 @@ class Planned:
         return found
 
 
+def caveats_of(runs: Mapping[str, Planned]) -> dict[str, list[str]]:
+    """The caveats of every run, those of the run that trained its model first."""
+    found: dict[str, list[str]] = {}
+    for name, one in runs.items():
+        found[name] = list(dict.fromkeys([*found.get(one.work.after, ()), *one.caveats()]))
+    return found
+
+
 def _few(keys: Sequence[str], most: int = 4) -> str:
     more = f" and {len(keys) - most} more" if len(keys) > most else ""
     return ", ".join(keys[:most]) + more
