@@ -170,9 +170,20 @@ def test_iu_xray_blank_split_key_is_read_from_the_entries(shared_data):
     assert len(dataset.split("test")[0].images) == 2
 
 
+def test_openi_in_chinese_has_a_study_in_one_split(shared_data):
+    dataset = open_dataset(str(found(shared_data, "iu_xray") / "bilingual"))
+    assert dataset.name == "openi_zh" and sum(sizes(dataset).values()) == 5
+    assert dataset.defects == {"Samples whose image is absent (left out)": 6418}
+    samples = [sample for split in dataset.splits.values() for sample in split]
+    assert {sample.language for sample in samples} == {"zh"}
+    pair = [sample for sample in samples if sample.group == "2"]
+    assert len(pair) == 2 and len({sample.id.split("/")[1] for sample in pair}) == 1
+    assert check(dataset).ok
+
+
 def test_iu_xray_pair_of_tables(shared_data):
     path = found(shared_data, "iu_xray") / "indiana_reports.csv"
-    dataset = open_dataset(f"iu_xray:{path}")
+    dataset = open_dataset(str(path))
     assert sum(sizes(dataset).values()) == 3851 - 514
     note(dataset, "Rows without text (left out): 514")
     note(dataset, "no split: studies were split 70/10/20")

@@ -48,9 +48,10 @@ ABOUT = Published(
 def recognises(path: Path) -> bool:
     """`annotation.json`, or a file of that kind, whose train entries have an IU X-Ray image path.
 
-    Else the pair of tables.
+    Else the pair of tables, or one of them.
     """
-    if holds(path, REPORTS, PROJECTIONS):
+    named = path.name in (REPORTS, PROJECTIONS)
+    if holds(path, REPORTS, PROJECTIONS) or (named and holds(path.parent, REPORTS, PROJECTIONS)):
         return True
     table = path / TABLE if holds(path, TABLE) else path
     try:
