@@ -11,10 +11,10 @@ from residency.errors import DataError, UsageError
 from residency.model.huggingface import Backbone, Limits
 from residency.model.rows import Slots
 from residency.types import (
-    Area,
     BLANK,
     NEGATIVE,
     PLAIN,
+    Area,
     Conversation,
     ImagePart,
     Markup,
