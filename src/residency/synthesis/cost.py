@@ -7,7 +7,7 @@ from residency.synthesis.store import SHARD
 # A100-80G with vLLM and 8 B parameters. Hours are taken as proportional to pairs and parameters (ours).
 HOURS = {"synthesise": 10.0, "filter": 2.5}
 PAIRS, PARAMETERS = 100_000, 8.0e9
-ROW_BYTES = {"synthesise": 1500, "filter": 900}  # measured on nano's rows, longer texts take more
+ROW_BYTES = {"synthesise": 1500, "filter": 900}  # ours; nano's rows take 500, others say more
 
 
 def describe(job: str, pairs: int, model: str, *, served: bool) -> str:
