@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from residency.evaluate.predict import select
 from residency.evaluate.results import shown
 from residency.evaluate.runs import Answered
 from residency.metric import metric
-from residency.task import Wording, task
+from residency.task import PAPER, Wording, task
 from residency.types import Answer, Box, Box3D, Point, Prediction, Sample
 
 CARDS = 24  # of a data set and task
@@ -66,6 +66,7 @@ class Card:
     replies: tuple[Reply, ...]
     sample: Sample | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    wording: Wording = PAPER  # in which the last method was asked
 
     @property
     def wrong(self) -> int:
@@ -101,7 +102,7 @@ def cards(
         return taken
     samples = _samples(methods[-1], dataset, [card.place for card in taken])
     return [
-        Card(place=c.place, reference=c.reference, replies=c.replies, facts=c.facts, sample=sample)
+        replace(c, sample=sample, wording=_wording(methods[-1]))
         for c, sample in zip(taken, samples, strict=True)
     ]
 
@@ -229,10 +230,16 @@ def _card(card: Card, methods: Sequence[str], budget: Budget, asked: str) -> str
     )
 
 
+def _wording(one: Answered) -> Wording:
+    """In which a method was asked; what somebody else predicted does not say."""
+    said = one.identity.get("wording")
+    return Wording(**said) if isinstance(said, Mapping) else PAPER
+
+
 def _question(card: Card) -> str:
     if card.sample is None:
         return ""
-    return card.sample.question or task(card.sample.task).ask(card.sample, Wording())
+    return card.sample.question or task(card.sample.task).ask(card.sample, card.wording)
 
 
 _MARKS = {True: ("right", "✓ right"), False: ("wrong", "✗ wrong")}
