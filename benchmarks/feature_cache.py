@@ -3,9 +3,9 @@
 python benchmarks/feature_cache.py --base nano --json feature_cache.json
 
 CPU seconds of forward and backward of the language model's LoRA, one thread. Without: all images of the
-batch pass the vision encoder. Cold: they pass it one by one and are written. Warm: they are looked up,
-key included. Disk: as a new process finds them, checksum included. The figures of the engine's own
-measurement follow, by which it would switch itself on or off.
+batch pass the vision encoder. Cold: they pass it, one by one where company changes bits, and are written.
+Warm: they are looked up, key included. Disk: as a new process finds them, checksum included. The figures
+of the engine's own measurement follow, by which it would switch itself on or off.
 """
 
 import argparse
@@ -54,13 +54,17 @@ def measure(
     seconds: dict[str, list[float]] = {"without": [], "cold": [], "warm": [], "disk": []}
     encoded = {"without": len(backbone.see(batch))}
     losses = []
+    with caching(backbone, Space(folder / "measured")) as encoder, torch.no_grad():
+        assert encoder is not None
+        backbone.see(batch)
+        said, company = list(encoder.news), encoder.company
     for k in range(repeats + 1):
         taken, loss = update(backbone, batch)
         seconds["without"].append(taken)
         losses.append(loss)
         with caching(backbone, Space(folder / str(k))) as encoder:
             assert encoder is not None
-            encoder.on = True
+            encoder.on, encoder.company = True, company
             for state in ("cold", "warm"):
                 before = encoder.counts.misses
                 taken, loss = update(backbone, batch)
@@ -76,10 +80,6 @@ def measure(
             losses.append(loss)
     if max(losses) - min(losses) > 1e-4 * max(1.0, abs(losses[0])):
         raise SystemExit(f"The loss depends on the cache: {min(losses)} to {max(losses)}.")
-    with caching(backbone, Space(folder / "measured")) as encoder, torch.no_grad():
-        assert encoder is not None
-        backbone.see(batch)
-        said = list(encoder.news)
     return [Row(s, encoded[s], statistics.median(of[1:])) for s, of in seconds.items()], said
 
 

@@ -86,7 +86,7 @@ def readings(count: int, side: int) -> list[Reading]:
 
 def ours(backbone: Backbone, objective: Objective, batch: Batch) -> Tensor:
     """The loss of one update as the trainer computes it."""
-    terms = objective(backbone(batch), batch.targets)
+    terms = objective(backbone.read(batch), batch.targets)
     return torch.stack([term.sum() for term in terms.values()]).sum() / len(batch.targets.tokens)
 
 

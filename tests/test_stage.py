@@ -224,7 +224,7 @@ def test_estimated_flops_are_those_that_torch_counts(family, train, objective):
         [mixture.reading(i, views=objective.views) for i in range(6)], objective.views
     )
     with FlopCounterMode(display=False) as counter:
-        terms = objective(backbone(batch), batch.targets)
+        terms = objective(backbone.read(batch), batch.targets)
         sum(term.sum() for term in terms.values()).backward()
     counted = counter.get_total_flops()
     assert counted / 3 < predicted.flops < counted * 3

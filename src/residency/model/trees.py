@@ -18,7 +18,7 @@ from torch import Tensor
 
 from residency.types import Tree, View
 
-WORTH = 0.9  # packing to at most this share of the rows pays for the mask that it needs (ours)
+WORTH = 0.95  # packing to at most this share of the rows pays for the mask that it needs (ours)
 
 
 @dataclass(frozen=True, slots=True)
