@@ -25,7 +25,7 @@ from residency.train.values import Full, LoRA, Schedule, Train
 from residency.types import PLAIN, PROXY
 
 PAPER_RATE = 2e-5  # torchtune's default for full tuning, as the authors' code has it
-# Nano is three thousand times smaller and needs more (ours): at 5e-4 its eyes forget in forty updates.
+# Nano is three thousand times smaller and needs more; not chosen on a validation split (ours).
 NANO_RATE, NANO_PROXY_RATE, NANO_LORA_RATE = 1e-4, 1e-2, 2e-3
 ANSWER_TOKENS = 50  # the authors' `eval.py`
 # Sets whose samples become reports and questions; any other brings both itself.

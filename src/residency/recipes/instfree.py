@@ -42,7 +42,7 @@ def recipe(
     but ft_lm, which trains the language model; `rank` above 0 trains it by LoRA in every row (ours, for
     models too small to know the words of the reports). `shuffle` says where RS splits a report, `separator`
     at what (", "; in Chinese "，"). Paper: 8 vectors, momentum .999, 5 epochs after 1 of warm-up, batch 2,
-    and 2e-5 from the authors' code; nano's rates (5e-4, proxy 1e-2) are ours. Phantoms and attribute
+    and 2e-5 from the authors' code; nano's rates (1e-4, proxy 1e-2) are ours. Phantoms and attribute
     sets become benchmarks; other data bring reports in train and questions in test. `retention` asks
     every model what the generalist could do before.
     """
