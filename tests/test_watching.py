@@ -1,7 +1,7 @@
 """Losses by data set, looks at a validation slice, and the model of the best look."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from residency.recipe import Recipe, execute
 from residency.train.journal import read_journal
 from residency.train.stage import Stage
 from residency.train.values import Full, Schedule
+from residency.train.watching import Looks
 
 SMALL = "train=4:val=3:test=2:size=32"
 DATA = (f"phantoms:smear:{SMALL}", f"phantoms:smear:task=report:{SMALL}")
@@ -124,3 +125,30 @@ def test_a_watch_that_cannot_choose_is_refused() -> None:
         ValidationSlice(every=1, metric="mre_mm").refuse([open_dataset(DATA[0])])
     with pytest.raises(UsageError, match="may not choose a model"):
         ValidationSlice(every=1).refuse([ranks.dataset()])
+
+
+def test_looks_that_cannot_be_judged_choose_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone, datasets = models.shared("qwen2_vl"), [open_dataset(DATA[0])]
+    monkeypatch.setattr("residency.evaluate.watch._value", lambda *_: float("nan"))
+    watch = ValidationSlice(every=1, samples=1, max_tokens=1)
+    looks = Looks(
+        watch=watch, backbone=backbone, datasets=datasets, seed=0, folder=tmp_path,
+        save=lambda folder: pytest.fail("saved"), identity={},
+    )  # fmt: skip
+    assert looks.after(1, 2) == {"watched": {}, "best": False}
+    assert looks.best == {} and "the last model is left" in looks.describe()
+    backbone.eval()
+    with pytest.raises(UsageError, match="has the metric 'iou'"):
+        ValidationSlice(every=1, samples=1, max_tokens=1, metric="iou").look(backbone, datasets, 0)
+
+
+def test_two_tasks_of_one_data_set_are_both_told() -> None:
+    specs = (f"phantoms:smear:task={kind}:{SMALL}" for kind in ("classification", "mcq"))
+    both = [open_dataset(spec).split("val")[0] for spec in specs]
+    mixed = [replace(one, id=one.task, dataset="mixed") for one in both]
+    dataset = Dataset(name="mixed", digest="0", splits={"val": mixed}, labels=both[0].options)
+    watch = ValidationSlice(every=1, samples=2, max_tokens=1, metric="accuracy")
+    found = watch.look(models.shared("qwen2_vl"), [dataset], 0)
+    assert set(found) == {"mixed classification accuracy", "mixed mcq accuracy", "mean"}

@@ -62,8 +62,12 @@ class ValidationSlice:
     def look(
         self, backbone: Backbone, datasets: Sequence[Dataset], seed: int
     ) -> Mapping[str, float]:
-        """The metric of every data set and task that has it, and their mean."""
-        speaker, found = Speaker(backbone), dict[str, float]()
+        """The metric of every data set and task that has it, and their mean, of those with a value.
+
+        Raises:
+            UsageError: no task has the metric.
+        """
+        speaker, found, had = Speaker(backbone), dict[str, float](), False
         for dataset in datasets:
             if not dataset.splits.get(SPLIT):
                 continue
@@ -80,16 +84,19 @@ class ValidationSlice:
                 )
                 for s, text in zip(samples, said, strict=True)
             ]
-            for group in separate(predictions):
-                name = self.metric or task(group[0].task).metrics[0]
-                if name not in task(group[0].task).metrics:
+            groups = separate(predictions)
+            for group in groups:
+                of = task(group[0].task)
+                name = self.metric or of.metrics[0]
+                if name not in of.metrics:
                     continue
-                value = _value(group, dataset, name)
+                value, had = _value(group, dataset, name), True
                 if math.isfinite(value):
-                    found[f"{dataset.name} {name}"] = value
-        if not found:
+                    kind = f"{group[0].task} " * (len(groups) > 1)
+                    found[f"{dataset.name} {kind}{name}"] = value
+        if not had:
             raise UsageError(f"No task of these data sets has the metric {self.metric!r}.")
-        return found | {"mean": sum(found.values()) / len(found)}
+        return found and found | {"mean": sum(found.values()) / len(found)}
 
     def describe(self, datasets: Sequence[Dataset]) -> str:
         """What is looked at, and what has no validation split."""

@@ -13,7 +13,7 @@ from residency.data.augment import Augment
 from residency.data.mix import Mix
 from residency.data.mixture import Mixture, Turns
 from residency.data.retelling import Retelling
-from residency.errors import UsageError
+from residency.errors import CheckpointError, UsageError
 from residency.model import store
 from residency.model.encoder import space
 from residency.model.expert import Expert
@@ -150,8 +150,14 @@ class Stage:
             run.looks = self._looks(self.watch, run, workspace)
         outcome = run()
         main = PartialState().is_main_process
-        if main and run.looks is not None and (folder / BEST).is_dir():
-            store.restore(backbone, folder / BEST)
+        if main and run.looks is not None:
+            if run.looks.watch.keep_best and run.looks.best:
+                if not (folder / BEST).is_dir():
+                    raise CheckpointError(
+                        f"{folder / BEST} is gone, and with it the best model. Delete {folder} and "
+                        "train again."
+                    )
+                store.restore(backbone, folder / BEST)
             print(f"  {run.looks.describe()}", flush=True)
         weights = store.gathered(backbone, keep=main)
         if main:

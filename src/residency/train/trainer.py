@@ -265,7 +265,7 @@ class Run:
         found = self.looks.after(self._update, self._total)
         if found:
             told = ", ".join(f"{name} {value:.3f}" for name, value in found["watched"].items())
-            self._say(f"look after update {self._update}: {told}")
+            self._say(f"look after update {self._update}: {told or 'no metric has a value'}")
         return found
 
     def _found(self) -> dict[str, Any]:

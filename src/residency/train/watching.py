@@ -40,7 +40,10 @@ class Watch(Protocol):
     def look(
         self, backbone: Backbone, datasets: Sequence[Dataset], seed: int
     ) -> Mapping[str, float]:
-        """Figures by name; `mean` is the one by which looks are compared, larger is better."""
+        """Figures by name; `mean` is the one by which looks are compared, larger is better.
+
+        Empty where nothing can be computed of the answers.
+        """
         ...
 
 
@@ -66,7 +69,7 @@ class Looks:
             return {}
         with _answering(self.backbone):
             found = dict(self.watch.look(self.backbone, self.datasets, self.seed))
-        better = not self.best or found["mean"] > self.best["mean"]
+        better = bool(found) and (not self.best or found["mean"] > self.best["mean"])
         if better:
             if self.watch.keep_best:
                 checkpoint.commit(self.folder / BEST, self.save, self.identity)
@@ -75,6 +78,8 @@ class Looks:
 
     def describe(self) -> str:
         """For people, at the end."""
+        if not self.best:
+            return "no look could be judged; the last model is left"
         return f"best look: {self.best['mean']:.3f} after update {self.best['update']}"
 
 
