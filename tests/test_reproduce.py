@@ -8,6 +8,7 @@ from typing import get_origin
 import pytest
 
 from residency import catalog, cli
+from residency.dataset import Dataset
 from residency.evaluate.results import Estimate, Row
 from residency.metric import metrics
 from residency.paper import Paper, Table, lines
@@ -15,7 +16,8 @@ from residency.parameters import parameters
 from residency.reproduction import command, page
 from residency.reproduction.cells import Results, chosen, filled
 from residency.reproduction.sets import Found, look
-from residency.reproduction.works import Said, caveats_of, planned
+from residency.reproduction.works import Said, caveats_of, perform, planned
+from residency.train.signals import Interrupted
 
 PAPERS = {name: command.find_paper(name) for name in catalog.names("papers")}
 TABLES = [(name, key) for name, paper in PAPERS.items() for key in paper.tables]
@@ -259,6 +261,30 @@ def test_a_broken_set_is_missing_with_its_reason(tmp_path):
     assert "not in" in found["pathvqa"].why
     there = look(["vqa_rad"], PAPERS["umit"].sets, str(root), stand_in=True)["vqa_rad"]
     assert there.stand_in and there.spec.startswith("phantoms:")
+
+
+def test_a_set_with_an_empty_split_is_missing(tmp_path, monkeypatch):
+    empty = Dataset(name="x", digest="0", splits={"train": (), "test": ()})
+    monkeypatch.setattr("residency.reproduction.sets.open_dataset", lambda spec: empty)
+    found = look(["vqa_rad"], PAPERS["umit"].sets, str(vqa_rad(tmp_path)), stand_in=False)
+    assert "split 'train' is empty" in found["vqa_rad"].why
+
+
+def test_a_signal_ends_all_runs_not_only_one(monkeypatch):
+    table = PAPERS["adamllm"].tables["table3"]
+    said = Said(base="nano", runs=Path("runs"), seed=0, limit=None)
+    plan = planned(table, every(PAPERS["adamllm"], table), said)
+    asked = []
+
+    def stopped(made: object) -> None:
+        asked.append(made)
+        raise Interrupted(2, Path("runs"), None)
+
+    monkeypatch.setattr("residency.recipe.execute", stopped)
+    monkeypatch.setattr("residency.reproduction.works._prepared", lambda one, said: {})
+    with pytest.raises(Interrupted):
+        perform(plan, said)
+    assert len(plan) > 1 and len(asked) == 1
 
 
 # --- figures beside printed ones --------------------------------------------------------------------

@@ -192,7 +192,7 @@ def _write(
     failed = [f"failed: {name}, {one.failed}" for name, one in done.items() if one.failed]
     who = f"base {said.base}"
     laid = page.laid_out(table, cells, who=who, missing=[*missing, *failed])
-    command = shlex.join(["residency", "reproduce", *words.split(), *_told(said)])
+    command = shlex.join(["residency", "reproduce", *words.split(), f"out={place}", *_told(said)])
     results = [Results.of(one.folder) for one in done.values()]
     rows = [row for one in results if one is not None for row in one.rows]
     more = {

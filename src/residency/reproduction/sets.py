@@ -8,7 +8,7 @@ from pathlib import Path
 from residency.catalog import find
 from residency.data.published import Published
 from residency.dataset import open_dataset
-from residency.errors import ResidencyError
+from residency.errors import DataError, ResidencyError
 from residency.paper import Needed
 
 WHERE = "RESIDENCY_DATA"
@@ -79,6 +79,8 @@ def _usable(spec: str, needed: Needed) -> str:
     dataset = open_dataset(spec)
     for split in needed.splits if needed.reader else ():
         samples = dataset.split(split)
+        if not len(samples):
+            raise DataError(f"split {split!r} is empty")
         for place in {0, len(samples) // 2, len(samples) - 1}:
             for picture in samples[place].images[:1]:
                 picture.load()

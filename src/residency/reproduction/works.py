@@ -156,6 +156,7 @@ def _planned(
 def perform(plan: Mapping[str, Planned], said: Said) -> dict[str, Planned]:
     """Execute what can be; a run that fails is noted and the others go on."""
     from residency.recipe import execute
+    from residency.train.signals import Interrupted
 
     done: dict[str, Planned] = {}
     for name, one in plan.items():
@@ -166,6 +167,8 @@ def perform(plan: Mapping[str, Planned], said: Said) -> dict[str, Planned]:
             print(f"== {name}: {one.command}", flush=True)
             try:
                 execute(_recipe(one.work)(**_prepared(one, said)))
+            except Interrupted:  # nobody wants the next run either
+                raise
             except ResidencyError as error:
                 one = replace(one, failed=" ".join(str(error).split()))
                 print(f"== {name} failed: {one.failed}", flush=True)
