@@ -1,6 +1,7 @@
 """Pair comparisons: drawn at the paper's proportions, exact where facts are known, kept like any job."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,16 @@ def test_a_text_model_writes_from_captions_and_its_rows_are_kept(tmp_path: Path)
 
 def _names(out: Path) -> list[str]:
     return sorted(path.name for path in (out / "compare" / "rows").glob("*.jsonl"))
+
+
+def test_what_is_no_image_with_a_caption_is_counted(tmp_path: Path) -> None:
+    place = space(tmp_path)
+    known = open_dataset(EN).splits["train"]
+    odd = (*known[:12], replace(known[12], images=known[12].images * 2))
+    place._open["odd"] = Dataset(name="odd", digest="0", splits={"train": odd})
+    step = Compare(name="compare", data=("odd",), share=1.0)
+    assert step.plan(place)[1] == "not compared: several_images 1"
+    assert step.run(place)["not compared (several_images)"] == 1
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:

@@ -101,10 +101,11 @@ class Compare:
 
     def plan(self, workspace: Workspace) -> list[str]:
         """How many comparisons, and who writes them."""
-        drawn = self._drawn(workspace)
+        drawn, lost = self._drawn(workspace)
         writer = self._writer(drawn)
         by = "; ".join(f"{name}: {n:,}" for name, n in _counted(drawn).items())
         told = [f"{len(drawn):,} comparisons of two images by {writer} ({by})"]
+        told += [f"not compared: {', '.join(f'{why} {n}' for why, n in lost.items())}"] * bool(lost)
         if writer == FACTS:
             return told
         served = "endpoint" in writer
@@ -112,7 +113,7 @@ class Compare:
 
     def check(self, workspace: Workspace) -> None:
         """Refuse data without pairs, and `facts` where a sample carries none."""
-        drawn = self._drawn(workspace)
+        drawn, _ = self._drawn(workspace)
         if self._writer(drawn) == FACTS:
             self._told(drawn)
 
@@ -138,23 +139,25 @@ class Compare:
         """The name of the data set that it makes."""
         return f"{self.name}-pairs"
 
-    def _drawn(self, workspace: Workspace) -> list[Two]:
-        found: list[Two] = []
+    def _drawn(self, workspace: Workspace) -> tuple[list[Two], Counter[str]]:
+        """The pairs to compare, and how many samples are no image with a caption, by reason."""
+        found, lost = list[Two](), Counter[str]()
         for dataset in workspace.datasets(self.data):
-            every, _ = pairs([dataset], self.split, limit=workspace.limit, seed=workspace.seed)
+            every, left = pairs([dataset], self.split, limit=workspace.limit, seed=workspace.seed)
             found += draw(every, self.share, seed=workspace.seed)
-        return found
+            lost += left
+        return found, lost
 
     def _samples(
         self, workspace: Workspace, *, write: bool = False
     ) -> tuple[list[Sample], Counter[str]]:
-        drawn = self._drawn(workspace)
+        drawn, lost = self._drawn(workspace)
         if self._writer(drawn) == FACTS:
             texts = [(text, "") for text in self._told(drawn)]
         else:
             rows = self._written(drawn, workspace) if write else self._kept(workspace)
             texts = [judged(row) for row in rows]
-        counts: Counter[str] = Counter()
+        counts = Counter({f"not compared ({why})": n for why, n in lost.items()})
         samples = []
         for two, (text, reason) in zip(drawn, texts, strict=True):
             counts[reason or f"comparisons ({two.language})"] += 1
@@ -299,6 +302,7 @@ def _sample(two: Two, text: str, dataset: str) -> Sample:
         id=f"{first.id}+{second.id}#{two.key.rpartition('#')[2]}",
         dataset=dataset,
         task="comparison",
+        volume=None,  # of two volumes of a slice each, the slices are no clip
         answer=text,
         images=(*first.images, *second.images),
         question="",
