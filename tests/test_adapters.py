@@ -118,3 +118,9 @@ def test_shapes_alone_can_be_followed() -> None:
     """FLOPs are counted on the meta device."""
     lean = adapted(True).to("meta")
     assert lean(torch.empty(2, 7, 6, dtype=torch.float64, device="meta")).shape == (2, 7, 4)
+
+
+@pytest.mark.parametrize("shape", [(0, 6), (2, 0, 6)])
+def test_no_tokens_are_no_trouble(shape: tuple[int, ...]) -> None:
+    made = adapted(True)(torch.zeros(shape, dtype=torch.float64))
+    assert made.shape == (*shape[:-1], 4)

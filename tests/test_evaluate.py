@@ -20,7 +20,8 @@ from residency.codec import Qwen2VLCodec
 from residency.dataset import Dataset
 from residency.errors import DataError, ResidencyError, UsageError
 from residency.evaluate.controls import chance, chance_row, fixed, majority, shuffled_partners
-from residency.evaluate.predict import predict, select
+from residency.evaluate.predict import _distinct, predict, select
+from residency.evaluate.predict import reading as worded
 from residency.evaluate.ranking import GRID, figure, ranking
 from residency.evaluate.results import MEAN, Estimate, Row, read_results, table, write_summary
 from residency.evaluate.score import class_scores, mean_rows, score, separate
@@ -40,6 +41,7 @@ from residency.types import (
     Reading,
     Sample,
     View,
+    Volume,
 )
 
 LABELS = ("cat", "dog", "eel")
@@ -387,6 +389,17 @@ def test_blank_images_of_one_size_under_the_same_words_are_asked_once_a_group(
     apart = Table()
     run(tmp_path / "p", apart, dataset, view=PLAIN, mode=mode)
     assert len(set(apart.asked)) == 12
+
+
+def test_blank_slices_of_a_volume_are_not_the_blank_image_of_their_size() -> None:
+    sized = replace(make_sample(0), images=(replace(make_sample(0).images[0], size=(8, 8)),))
+    solid = replace(
+        sized, volume=Volume(key="v", load=lambda: np.zeros(1), spacing_mm=(1.0, 1.0, 1.0))
+    )
+    few, of = _distinct(
+        [worded(one, Wording(), Qwen2VLCodec()) for one in (sized, solid, sized, solid)]
+    )
+    assert len(few) == 2 and of == [0, 1, 0, 1]
 
 
 def test_majority_and_chance() -> None:

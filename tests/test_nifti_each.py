@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from residency.data.extents import extents
 from residency.dataset import open_dataset
 from residency.errors import UsageError
 
@@ -45,3 +46,14 @@ def test_cases_keep_their_side_where_there_are_several(tmp_path: Path) -> None:
     groups = [{s.group for s in samples} for samples in dataset.splits.values()]
     assert sum(len(samples) for samples in dataset.splits.values()) == 16
     assert len(groups) > 1 and not set.intersection(*groups)
+
+
+def test_a_link_under_another_name_is_another_structure(tmp_path: Path) -> None:
+    case(tmp_path, 1)
+    mask = tmp_path / "segmentations" / "organ_0.nii.gz"
+    names = []
+    for name in ("liver", "spleen"):
+        link = tmp_path / f"{name}.nii.gz"
+        link.symlink_to(mask)
+        names += [box.name for box in extents(tmp_path / "ct.nii.gz", [link], None, {}).boxes]
+    assert names == ["liver", "spleen"]

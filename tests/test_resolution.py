@@ -1,6 +1,7 @@
 """How large a model sees the images of a data set: one token for 28 x 28 pixels, or as many as asked for."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from transformers import Qwen2VLImageProcessor, Qwen2VLVideoProcessor
 import models
 from residency.backbones import qwen2_vl
 from residency.data.mixture import Mixture
-from residency.dataset import open_dataset
+from residency.dataset import Sized, open_dataset
 from residency.errors import DataError, UsageError
 from residency.step import Workspace
 from residency.task import PAPER
@@ -110,3 +111,9 @@ def test_the_plan_says_how_much_of_an_image_is_seen_and_warns_under_four(tmp_pat
     assert any("about 1 image tokens a sample" in line for line in lines)
     (warning,) = [line for line in lines if line.startswith("warning")]
     assert "phantoms:smear" in warning and "becomes 1 token," in warning and "min_pixels" in warning
+
+
+def test_further_questions_belong_to_the_data_set_of_that_area() -> None:
+    sample = open_dataset(SMEAR).split("train")[0]
+    (sized,) = Sized((replace(sample, also=(sample,)),), "smear:min_pixels=9", Area(least=9))
+    assert [one.dataset for one in (sized, *sized.also)] == ["smear:min_pixels=9"] * 2

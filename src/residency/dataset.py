@@ -86,8 +86,9 @@ class Sized(Sequence[Sample]):
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
         sample, mark = self.samples[index], f"#{self.area.least}-{self.area.most}"
-        images = (replace(p, key=p.key + mark, area=self.area) for p in sample.images)
-        return replace(sample, dataset=self.dataset, images=tuple(images))
+        images = tuple(replace(p, key=p.key + mark, area=self.area) for p in sample.images)
+        also = tuple(replace(more, dataset=self.dataset) for more in sample.also)
+        return replace(sample, dataset=self.dataset, images=images, also=also)
 
 
 @runtime_checkable

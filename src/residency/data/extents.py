@@ -28,7 +28,8 @@ def extents(
     """The extents of a mask file per structure, or of the numbered structures of `labels`.
 
     Masks of a hundred structures take minutes to read, and their extents are six numbers each: they are
-    kept in the user's cache, under the paths, sizes and times of all files. What fails is not kept.
+    kept in the user's cache, under the paths, names (of links too), sizes and times of all files. What
+    fails is not kept.
 
     Raises:
         VolumeError: a header or mask that cannot be used, or a mask that does not lie on the volume.
@@ -66,7 +67,11 @@ def _key(files: Sequence[Path], labels: Path | None, names: Mapping[int, str]) -
     for path in files:
         status = os.stat(path) if path.is_file() else None
         said.append(
-            [str(path.resolve()), *((status.st_size, status.st_mtime_ns) if status else ())]
+            [
+                str(path.resolve()),
+                path.name,
+                *((status.st_size, status.st_mtime_ns) if status else ()),
+            ]
         )
     return hashlib.sha256(json.dumps(said).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 

@@ -238,7 +238,8 @@ def _distinct(readings: Sequence[Reading]) -> tuple[list[Reading], list[int]]:
         sizes = tuple((picture.size, picture.area) for picture in one.sample.images)
         words = tuple(turn for turn in one.conversation if not turn.learn)
         known = all(size for size, _ in sizes)  # unknown sizes may differ
-        key: Hashable = (words, sizes) if known else id(one)
+        volume = one.sample.volume is not None  # its slices may be one clip
+        key: Hashable = (words, sizes, volume) if known else id(one)
         of.append(places.setdefault(key, len(few)))
         if of[-1] == len(few):
             few.append(one)

@@ -17,7 +17,8 @@ MISSING = "(not given)"
 MOST_GROUPS, MOST_FACTS, LONGEST = 16, 12, 40
 # What describes the file or the question's form rather than the case.
 _TECHNICAL = {
-    "options", "size", "slices", "first_mm", "step_mm", "spacing_mm", "chance", "pool", "picture",
+    "options", "size", "slices", "first_mm", "step_mm", "spacing_mm", "as_stored", "chance", "pool",
+    "picture",
 }  # fmt: skip
 # Whoever wrote the table may have left a person in it; such columns are never shown.
 _PERSONAL = re.compile(

@@ -63,7 +63,7 @@ class LeanLinear(Linear):
             return made
         rows, *others = given
         flat: Tensor = LowRank.apply(rows.reshape(-1, x.shape[-1]), *others)
-        return flat.view(*x.shape[:-1], -1)
+        return flat.view(*x.shape[:-1], flat.shape[-1])  # there may be no rows
 
     def _given(self, x: Tensor) -> tuple[Any, ...] | None:
         """What `LowRank` takes, in one dtype; None where it does not say the same as PEFT."""
