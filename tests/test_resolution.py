@@ -79,7 +79,11 @@ def test_the_option_is_part_of_name_and_identity() -> None:
     sample = sized.split("train")[-1]
     assert sample.dataset == sized.name and sample.images[0].area == sized.area
     assert [s.id for s in sized.split("train")[1:3]] == [s.id for s in plain.split("train")[1:3]]
-    for wrong, says in (("min_pixels=0", "1 or more"), ("max_pixels=x", "whole numbers")):
+    for wrong, says in (
+        ("min_pixels=0", "1 or more"),
+        ("max_pixels=x", "whole numbers"),
+        ("min_pixels=1:min_pixels=2", "given twice"),
+    ):
         with pytest.raises(UsageError, match=says):
             open_dataset(f"{SMEAR}:{wrong}")
     with pytest.raises(UsageError, match="above max_pixels"):

@@ -146,6 +146,8 @@ def open_dataset(spec: str) -> Dataset:
 
 def _area(spec: str, given: Mapping[str, str]) -> Area:
     """The bounds that `min_pixels` and `max_pixels` name."""
+    if len(_AREA.findall(spec)) > len(given):
+        raise UsageError(f"{spec}: min_pixels or max_pixels is given twice; give each once.")
     if not all(value.isdecimal() and int(value) for value in given.values()):
         raise UsageError(
             f"{spec}: min_pixels and max_pixels are whole numbers of pixels, 1 or more."

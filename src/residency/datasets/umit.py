@@ -6,7 +6,7 @@ README of github.com/dzosamu/UMIT; open download, no licence is stated. On disk,
 `train.jsonl`, `val.jsonl`, `test.jsonl`, of {"query": "<image><image>Please review ...", "response",
 "images": ["/iu_xray/image/CXR2384_IM-0942/0.png", ...]}, and `image.zip`, which unpacks below a folder
 of the authors' machine whose names differ (`iu_xray/images/...`). An image is therefore found by the
-longest end of its path that one file of the folder has.
+longest end of its path, of two parts at least, that one file of the folder has.
 
 The schema is that of IU-Xray and VQA-RAD, as public programs read them; the files could not be had
 here. Boxes and landmarks of the detection sets stay the text that the response is, and volumes of
