@@ -17,7 +17,6 @@ from residency.task import Codec
 from residency.types import Area, Prompt, Tree
 
 PARTS = ("vision_encoder", "connector", "language_model", "cross_attention")
-OWN_PARTS = ("exemplar_connector", "proxy_instruction", "expert")
 
 
 @dataclass(frozen=True, slots=True)

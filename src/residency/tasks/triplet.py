@@ -20,7 +20,6 @@ _ASK = (
     "Write a task about the image in three lines. Instruction: the question. Precise: the short answer. "
     "Informative: the answer with its reasons."
 )
-PROMPT = _CAPTION + _ASK
 
 
 def ask(sample: Sample, wording: Wording) -> str:
