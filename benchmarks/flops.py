@@ -164,6 +164,7 @@ def as_trees(backbone: Backbone, batch: Batch, *, warm: bool, pruned: bool) -> T
     """Images once (or not at all), trees through the decoder, logits at responses."""
     tree = to_device(batch, torch.device("meta")).tree
     assert tree is not None
+    tree = replace(tree, straight=False)  # whether a mask is needed at all would read its values
     known, backbone.whole = backbone.whole, "" if pruned else "asked for"
     given = backbone.family.inputs(backbone.model, tree, [])
     states = backbone.climb(tree, embedded(backbone, tree.tokens), given).flatten(0, 1)
