@@ -8,7 +8,7 @@ INPUTS := pyproject.toml constraints.txt Makefile
 # The checkout's path is part of the key because the installation is editable.
 KEY := $(shell { cat $(INPUTS); pwd; } | cksum | cut -d' ' -f1)
 STAMP := $(VENV)/.installed-$(KEY)
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p no:cacheprovider -n $(WORKERS) --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -p no:cacheprovider -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # This checkout's sources win, even where a virtual environment is shared by several checkouts.
 export PYTHONPATH := $(CURDIR)/src

@@ -133,7 +133,7 @@ def test_slices_are_one_clip_for_qwen2_vl_and_several_images_elsewhere() -> None
 
 def test_a_clip_is_read_as_transformers_reads_a_video() -> None:
     """The same logits as the family's own model with `pixel_values_videos`, all positions included."""
-    backbone = models.shared("qwen2_vl")
+    backbone = models.backbone("qwen2_vl")
     (asked,) = readings(f"{SMALL}:frames=4:task=mcq", 1)
     batch = backbone.collate([asked], [PLAIN])
     prompt = batch.prompts[PLAIN]

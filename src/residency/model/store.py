@@ -170,7 +170,9 @@ def config_of(model: str) -> Any:
     except (OSError, ValueError, KeyError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         hint = suggest(model, ["nano"])
-        raise UsageError(f"Cannot open model {model!r}.{hint} {_MODELS} ({first})") from error
+        raise UsageError(
+            f"Cannot open model {model!r}: {first.rstrip('.')}.{hint} {_MODELS}"
+        ) from error
 
 
 def _load_base(model: str, device: torch.device, dtype: torch.dtype | None) -> Backbone:
