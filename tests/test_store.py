@@ -76,7 +76,7 @@ def test_lora_comes_back_and_plain_peft_reads_it(family: str, tmp_path: Path) ->
     theirs = models.backbone(family)
     theirs.model = wrapped.get_base_model()
     for view, logits in read(theirs).items():  # PEFT rounds in other places
-        torch.testing.assert_close(logits, after[view], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(logits, after[view], rtol=1e-4, atol=1e-4)
 
 
 def test_an_adapter_of_nano_names_it_and_no_path(tmp_path: Path) -> None:

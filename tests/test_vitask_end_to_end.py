@@ -135,13 +135,17 @@ def test_a_truncated_model_is_no_model(
     ("recipe", "words"),
     [
         ("vitask", ()),
-        ("expert", ()),
-        ("vanilla", ()),
-        ("vanilla_vision", ()),
-        ("vitask_ablation", ("cells=van,ep,rda,crt,both,ep_all,ep_rep,rda_star,vision",)),
+        pytest.param("expert", (), marks=pytest.mark.slow),
+        pytest.param("vanilla", (), marks=pytest.mark.slow),
+        pytest.param("vanilla_vision", (), marks=pytest.mark.slow),
+        pytest.param(
+            "vitask_ablation",
+            ("cells=van,ep,rda,crt,both,ep_all,ep_rep,rda_star,vision",),
+            marks=pytest.mark.slow,
+        ),
         ("vitask_plug", ("external=phantoms:smear:shift=0.5:train=8:val=4:test=4",)),
-        ("vitask_incomplete", ()),
-        ("vitask_ranking", ()),
+        pytest.param("vitask_incomplete", (), marks=pytest.mark.slow),
+        pytest.param("vitask_ranking", (), marks=pytest.mark.slow),
         ("demo", ()),
     ],
 )
@@ -163,6 +167,7 @@ def test_ablation_cells_share_first_stages_and_reject_unknown_ones(
     words = ("plan", "vitask_ablation", base, f"data={DATA}", f"out={tmp_path}/x")
     assert run(*words) == 0
     said = capsys.readouterr().out
+    assert "16 of 16 samples" in said
     assert said.count("_connect: Stage") == 2  # +EP and +EP+RDA; +CRT and both start from them
     assert run(*words, "cells=van,rdaa") == 2
     assert "Did you mean 'rda'" in capsys.readouterr().err
