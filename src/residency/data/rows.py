@@ -7,11 +7,15 @@ from residency.types import Sample
 
 
 class Rows(Sequence[Sample]):
-    """`count` samples; `build(row)` makes the one at `row` each time it is asked for."""
+    """`count` samples; `build(row)` makes the one at `row` each time it is asked for.
 
-    def __init__(self, count: int, build: Callable[[int], Sample]) -> None:
+    `name` says of what, where a row that is not there is asked for.
+    """
+
+    def __init__(self, count: int, build: Callable[[int], Sample], name: str = "") -> None:
         self._count = count
         self._build = build
+        self._name = name
 
     def __len__(self) -> int:
         return self._count
@@ -27,5 +31,6 @@ class Rows(Sequence[Sample]):
             return [self._build(row) for row in range(*index.indices(self._count))]
         row = index + self._count if index < 0 else index
         if not 0 <= row < self._count:
-            raise IndexError(f"Row {index} of {self._count} samples.")
+            of = f" of {self._name}" if self._name else ""
+            raise IndexError(f"Row {index} of {self._count} samples{of}.")
         return self._build(row)

@@ -6,7 +6,7 @@ uniform guessing reaches (`chance`; 0 for boxes, points, captions).
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 from residency.data import common_words
 from residency.data import wordings_general as wordings
 from residency.data.facts_general import OPPOSITE, Fact, draw_fact, fact_of, name
+from residency.data.rows import Rows
 from residency.data.wordings_general import say
 from residency.dataset import Dataset
 from residency.errors import UsageError
@@ -38,27 +39,16 @@ _TASKS = {"open": "vqa", "yes_no": "vqa", "choose": "vqa", "describe": "caption"
 _CHINESE_SHARE = 0.15
 
 
-class Draws(Sequence[Sample]):
+class Draws(Rows):
     """The samples of one split, made when indexed; `skills` in turn, or by weight in training."""
 
     def __init__(self, split: str, skills: tuple[str, ...], rounds: int = 1) -> None:
+        super().__init__(SIZES[split], self._drawn, f"general/{split}")
         self.split = split
         self.skills = skills
         self.rounds = rounds
 
-    def __len__(self) -> int:
-        return SIZES[self.split]
-
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Sample]: ...
-    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"Sample {index} of {len(self)} in general/{self.split}.")
-        index %= len(self)
+    def _drawn(self, index: int) -> Sample:
         seed = _SEEDS[self.split]
         rng = Random(seed * 1_000_003 + index * 7_919_117)
         if self.split == "train":

@@ -8,16 +8,17 @@ A sample depends on (seed, split, index) alone.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from residency.catalog import find, names, suggest
+from residency.data.rows import Rows
 from residency.data.volumes import Slices, choose
 from residency.dataset import Dataset
 from residency.errors import UsageError
@@ -278,28 +279,12 @@ class Source:
         return Volume(key=f"{self.key(index)}/volume", load=load, spacing_mm=spacing)
 
 
-class Split(Sequence[Sample]):
+class Split(Rows):
     """A source as a sequence."""
 
     def __init__(self, source: Source) -> None:
+        super().__init__(source.count, source.sample, f"{source.dataset} {source.split}")
         self.source = source
-
-    def __len__(self) -> int:
-        return self.source.count
-
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Sample]: ...
-    def __getitem__(self, index: int | slice) -> Sample | Sequence[Sample]:
-        count = len(self)
-        if isinstance(index, slice):
-            return [self.source.sample(i) for i in range(*index.indices(count))]
-        if not -count <= index < count:
-            raise IndexError(
-                f"{self.source.dataset} {self.source.split} has {count} samples, not {index}."
-            )
-        return self.source.sample(index % count)
 
     def case(self, index: int) -> Case:
         """The facts behind a sample."""

@@ -9,12 +9,11 @@ and is photographed through a poor lens under a tinted lamp (`shift`). Nothing i
 texture of its product, each by itself, so that earlier words of a report foretell later ones.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -22,6 +21,7 @@ from PIL import Image
 from residency.catalog import suggest
 from residency.data.facts_general import QUADRANTS
 from residency.data.retelling import SEPARATORS
+from residency.data.rows import Rows
 from residency.dataset import Dataset
 from residency.errors import UsageError
 from residency.phantoms.brush import Scanner, to_bytes
@@ -46,41 +46,6 @@ class Options:
     loyal: float = 0.5
 
 
-class Pills(Sequence[Sample]):
-    """The samples of one split, made when indexed."""
-
-    def __init__(self, split: str, options: Options, dataset: str) -> None:
-        self.split, self.options, self.dataset = split, options, dataset
-
-    def __len__(self) -> int:
-        return int(getattr(self.options, self.split))
-
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Sample]: ...
-    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"Sample {index} of {len(self)} in {self.dataset}/{self.split}.")
-        index %= len(self)
-        rng = Random(f"{VERSION}/{self.options.seed}/{self.split}/{index}")
-        facts = draw(rng, self.options.loyal)
-        load = partial(photograph, place(rng, facts), self.options.shift)
-        key = f"pills/{VERSION}/{self.options}/{self.split}/{index}"
-        return Sample(
-            id=f"pills-{self.split}-{index:06d}",
-            dataset=self.dataset,
-            task="caption",
-            question="Describe the picture.",
-            answer=SEPARATORS["en"].join(f"{value} {name}" for name, value in facts.items()),
-            images=(Picture(key=key, load=load, size=(SIDE, SIDE)),),
-            modality="photograph of a pill",
-            attributes=facts,
-        )
-
-
 def recognises(path: Path) -> bool:
     """Never: these have no files."""
     return False
@@ -97,7 +62,12 @@ def load(where: str) -> Dataset:
     name = ":".join(["pills", *changed])
     return Dataset(
         name=name,
-        splits={split: Pills(split, options, name) for split in ("train", "val", "test")},
+        splits={
+            split: Rows(
+                getattr(options, split), partial(sample_at, split, options, name), f"{name}/{split}"
+            )
+            for split in ("train", "val", "test")
+        },
         modality={"en": "photograph of a pill", "zh": "药片照片"},
         digest=f"{VERSION} {options}",
         source="painted by residency.phantoms",
@@ -133,6 +103,25 @@ def parse(text: str) -> Options:
             raise UsageError(f"pills option {key}={value!r}: give a number from 0 to {most}.")
         values[key] = number
     return Options(**values)
+
+
+def sample_at(split: str, options: Options, dataset: str, index: int) -> Sample:
+    """The sample of that number; its picture is painted when it is loaded."""
+    rng = Random(f"{VERSION}/{options.seed}/{split}/{index}")
+    facts = draw(rng, options.loyal)
+    load = partial(photograph, place(rng, facts), options.shift)
+    return Sample(
+        id=f"pills-{split}-{index:06d}",
+        dataset=dataset,
+        task="caption",
+        question="Describe the picture.",
+        answer=SEPARATORS["en"].join(f"{value} {name}" for name, value in facts.items()),
+        images=(
+            Picture(key=f"pills/{VERSION}/{options}/{split}/{index}", load=load, size=(SIDE, SIDE)),
+        ),
+        modality="photograph of a pill",
+        attributes=facts,
+    )
 
 
 def draw(rng: Random, loyal: float) -> dict[str, str]:
