@@ -157,6 +157,20 @@ def reading(
     return Reading(sample=sample, conversation=conversation, shuffled=shuffled)
 
 
+def heard(asked: Reading, text: str, finish: Finish, *, view: View, codec: Codec) -> Prediction:
+    """What was said as an answer; thoughts before it are kept apart and read by nobody."""
+    if finish == "error":
+        refused = fixed(asked.sample, None, view=view.name)
+        return replace(refused, finish=finish, facts={**refused.facts, "error": text})
+    thought, marked, after = text.rpartition("</think>")
+    spoken = after.strip() if marked else text
+    made = fixed(
+        asked.sample, task(asked.sample.task).read(spoken, asked.sample, codec), view=view.name
+    )
+    facts = {**made.facts, "thought": thought + marked} if marked else made.facts
+    return replace(made, text=spoken, finish=finish, facts=facts)
+
+
 def prompt_hash(conversation: Conversation) -> str:
     """16 hex digits of SHA-256 over the turns that are not learned, images as their places."""
     asked = [
@@ -275,24 +289,14 @@ class _Asker:
             answers = [found[i] for i in range(len(readings))]
         else:
             said = self.answerer.generate(readings, self.view, max_tokens=self.max_tokens)
-            answers = [self._read(*pair) for pair in zip(readings, said, strict=True)]
+            answers = [
+                heard(asked, *one, view=self.view, codec=self.answerer.codec)
+                for asked, one in zip(readings, said, strict=True)
+            ]
         return [
             replace(answer, prompt=prompt_hash(asked.conversation), images=self._shown(asked))
             for asked, answer in zip(readings, answers, strict=True)
         ]
-
-    def _read(self, asked: Reading, said: tuple[str, Finish]) -> Prediction:
-        """What was said as an answer; thoughts before it are kept apart and read by nobody."""
-        text, finish = said
-        if finish == "error":
-            refused = fixed(asked.sample, None, view=self.view.name)
-            return replace(refused, finish=finish, facts={**refused.facts, "error": text})
-        thought, marked, after = text.rpartition("</think>")
-        spoken = after.strip() if marked else text
-        answer = task(asked.sample.task).read(spoken, asked.sample, self.answerer.codec)
-        made = fixed(asked.sample, answer, view=self.view.name)
-        facts = {**made.facts, "thought": thought + marked} if marked else made.facts
-        return replace(made, text=spoken, finish=finish, facts=facts)
 
     def _shown(self, asked: Reading) -> tuple[str, ...]:
         """Hashes of the images that the view showed; of a blank one only that it was blank."""

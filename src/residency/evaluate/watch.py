@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from residency.dataset import Dataset
 from residency.errors import UsageError
-from residency.evaluate.controls import fixed
-from residency.evaluate.predict import reading, select
+from residency.evaluate.predict import heard, reading, select
 from residency.evaluate.score import separate
 from residency.metric import metric
 from residency.model.answerer import Speaker
@@ -73,17 +72,14 @@ class ValidationSlice:
                 continue
             samples = select(dataset, SPLIT, limit=self.samples, seed=seed)
             asked = [reading(sample, self.wording, speaker.codec) for sample in samples]
-            said: list[str] = []
+            predictions: list[Prediction] = []
             for start in range(0, len(asked), self.batch_size):
                 some = asked[start : start + self.batch_size]
-                answered = speaker.generate(some, PLAIN, max_tokens=self.max_tokens)
-                said += [text for text, _ in answered]
-            predictions = [
-                replace(
-                    fixed(s, task(s.task).read(text, s, speaker.codec), view=PLAIN.name), text=text
-                )
-                for s, text in zip(samples, said, strict=True)
-            ]
+                said = speaker.generate(some, PLAIN, max_tokens=self.max_tokens)
+                predictions += [
+                    heard(one, *answer, view=PLAIN, codec=speaker.codec)
+                    for one, answer in zip(some, said, strict=True)
+                ]
             groups = separate(predictions)
             for group in groups:
                 of = task(group[0].task)
