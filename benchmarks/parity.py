@@ -90,7 +90,8 @@ def run(folder: Path, form: str, seed: int, batch: int, epochs: float) -> Row:
         for row in json.loads((out / "results.json").read_text())["rows"]
         if row["method"] == "vanilla" and row["task"] == "vqa" and row["view"] == "plain"
     ]
-    journal = [json.loads(line) for line in open(out / "vanilla" / "journal.jsonl")]
+    journal = (out / "vanilla" / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    seconds = [json.loads(line)["seconds"] for line in journal]
     score = row["metrics"]["accuracy"]
     return Row(
         form=form,
@@ -100,7 +101,7 @@ def run(folder: Path, form: str, seed: int, batch: int, epochs: float) -> Row:
         low=score["low"],
         high=score["high"],
         updates=len(journal),
-        seconds=sum(entry["seconds"] for entry in journal),
+        seconds=sum(seconds),
     )
 
 
@@ -115,7 +116,9 @@ def table(rows: list[Row]) -> str:
     for form in FORMS:
         scores = [100 * row.accuracy for row in rows if row.form == form]
         spread = statistics.stdev(scores) if len(scores) > 1 else 0.0
-        said.append(f"{form}: {statistics.mean(scores):.1f} ± {spread:.1f} over {len(scores)} seeds")
+        said.append(
+            f"{form}: {statistics.mean(scores):.1f} ± {spread:.1f} over {len(scores)} seeds"
+        )
     return "\n".join(said)
 
 
