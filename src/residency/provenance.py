@@ -1,7 +1,9 @@
-"""Which versions made a result."""
+"""Which versions and which files made a result."""
 
+import hashlib
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 LIBRARIES = (
     "residency",
@@ -24,3 +26,9 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of what a file holds, 64 hex digits; read in pieces."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -25,7 +25,7 @@ from residency.evaluate.results import (
     write_summary,
 )
 from residency.evaluate.store import FILE, write_whole
-from residency.provenance import versions
+from residency.provenance import file_hash, versions
 from residency.step import BASE, Step, Workspace
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -378,4 +378,4 @@ def _is_done(folder: Path, identity: str, *, quiet: bool = False) -> bool:
 
 
 def _digest(path: Path) -> str | None:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    return file_hash(path) if path.is_file() else None

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from residency.data.cache import cache_folder, write_whole
 from residency.data.nifti import mask_boxes, read_grid, read_mask, stem
+from residency.provenance import file_hash
 from residency.types import Box3D
 
 VERSION = 1  # of what is measured, and of the rules by which masks are read
@@ -39,15 +40,9 @@ def extents(
     known = _load(kept)
     if known is None:
         boxes = tuple(_measured(volume, masks, labels, names))
-        known = Extents(boxes, tuple(map(content, files)))
+        known = Extents(boxes, tuple(map(file_hash, files)))
         _save(kept, known)
     return known
-
-
-def content(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _measured(

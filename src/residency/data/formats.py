@@ -25,6 +25,7 @@ from residency.data.said import Image, Said, identity, read_row, shape_of
 from residency.data.splits import SPLITS, SYNONYMS, assign
 from residency.dataset import Dataset
 from residency.errors import DataError
+from residency.provenance import file_hash
 from residency.types import Picture, Sample
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".tsv")
@@ -278,7 +279,5 @@ def digest_of(files: Mapping[str, Path]) -> str:
     """Identifies the content of the file of each split."""
     state = hashlib.sha256()
     for split, path in files.items():
-        with path.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
-        state.update(f"{split}\0{content}\n".encode())
+        state.update(f"{split}\0{file_hash(path)}\n".encode())
     return state.hexdigest()

@@ -20,6 +20,7 @@ from residency.data.rows import Rows
 from residency.data.splits import SPLITS
 from residency.dataset import Dataset
 from residency.errors import DataError
+from residency.provenance import file_hash
 from residency.types import Picture, Sample
 
 Row = TypeVar("Row")
@@ -169,9 +170,7 @@ def digest(files: Iterable[Path]) -> str:
     """sha256 over the names and contents of files, in order of name."""
     state = hashlib.sha256()
     for path in sorted(files, key=lambda path: path.name):
-        with path.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
-        state.update(f"{path.name}\0{content}\n".encode())
+        state.update(f"{path.name}\0{file_hash(path)}\n".encode())
     return state.hexdigest()
 
 

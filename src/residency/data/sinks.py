@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from residency.data.images import read_image
+from residency.provenance import file_hash
 from residency.types import Picture
 
 GROUP_BYTES = 32 << 20  # of images in one row group: what writing and reading hold in memory
@@ -161,6 +162,4 @@ class ParquetSink:
 
 
 def _described(path: Path, split: str, kind: str) -> File:
-    with path.open("rb") as stream:
-        content = hashlib.file_digest(stream, "sha256").hexdigest()
-    return File(path.name, split, kind, content, path.stat().st_size)
+    return File(path.name, split, kind, file_hash(path), path.stat().st_size)

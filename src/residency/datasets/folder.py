@@ -20,6 +20,7 @@ from residency.data.rows import Rows
 from residency.data.splits import SPLITS, SYNONYMS, assign
 from residency.dataset import Dataset
 from residency.errors import DataError
+from residency.provenance import file_hash
 from residency.types import Sample
 
 HASHED_BYTES = 2_000_000_000  # above this, contents are identified by name and size
@@ -162,11 +163,7 @@ def _hashes(root: Path, files: list[File]) -> dict[str, str]:
     """Content hash by name; empty where reading everything would take too long."""
     if sum(file.size for file in files) > HASHED_BYTES:
         return {}
-    hashes = {}
-    for file in files:
-        with open(root / file.name, "rb") as stream:
-            hashes[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return hashes
+    return {file.name: file_hash(root / file.name) for file in files}
 
 
 def _carve(found: dict[str, list[File]], hashes: dict[str, str]) -> dict[str, list[File]]:

@@ -26,7 +26,6 @@ from residency.data.cases import (
 from residency.data.columns import SUFFIXES as TABLES
 from residency.data.columns import read_columns
 from residency.data.documents import RowError, read_json
-from residency.data.extents import content
 from residency.data.formats import Partial
 from residency.data.identity import stand_in
 from residency.data.images import inside
@@ -35,6 +34,7 @@ from residency.data.splits import SPLITS, SYNONYMS, assign
 from residency.data.volumes import Look
 from residency.dataset import Dataset
 from residency.errors import DataError, UsageError
+from residency.provenance import file_hash
 from residency.types import Sample
 
 MARKS = ("imagesTr", "*.nii", "*.nii.gz", "*/*.nii", "*/*.nii.gz")
@@ -119,7 +119,7 @@ def _assembled(
             contents = row.contents
         except RowError as error:
             faults[side].append(error)
-            contents = tuple(content(file) for file in case.files if file.is_file())
+            contents = tuple(file_hash(file) for file in case.files if file.is_file())
         state.update(b"".join(map(bytes.fromhex, contents)))
     if each:
         splits = _by_structure(splits, notes)

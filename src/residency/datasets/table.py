@@ -8,7 +8,6 @@ folder may declare modality (en, zh), licence, source, labels, multi_label.
 """
 
 import functools
-import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -26,6 +25,7 @@ from residency.data.rows import Rows
 from residency.data.splits import SPLITS, SYNONYMS, assign
 from residency.dataset import Dataset
 from residency.errors import DataError
+from residency.provenance import file_hash
 from residency.types import Answer, Language, Sample
 
 KNOWN = (
@@ -108,8 +108,6 @@ def load(where: str) -> Dataset:
     multi, labels = _labels(path, columns, card, splits, "split" in columns)
     table = Table(path, columns, card, labels, multi)
     _check_options(table)
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return Dataset(
         name=path.stem,
         splits={
@@ -119,7 +117,7 @@ def load(where: str) -> Dataset:
         labels=labels,
         multi_label=multi,
         modality=card.modality,
-        digest=digest,
+        digest=file_hash(path),
         source=card.source,
         licence=card.licence,
         notes=tuple(notes),

@@ -11,7 +11,6 @@ stands. A reference that is the letter of an option is that option. Metrics that
 (`closed_accuracy`, those behind an `@`) do so as they say.
 """
 
-import hashlib
 import json
 import math
 import re
@@ -25,6 +24,7 @@ from residency.errors import DataError
 from residency.evaluate.cells import answer_of, option, options, read, words, written_text
 from residency.evaluate.lines import FIELDS, Findings, columns_of, objects, require
 from residency.evaluate.store import unit_hash
+from residency.provenance import file_hash
 from residency.types import Answer, Prediction, Sample
 
 FACTS = ("answer_type", "spacing_mm", "size")  # what metrics read as the row has it
@@ -98,7 +98,7 @@ def read_foreign(
         predictions=tuple(_apart(kept, findings)),
         rows=len(rows) + unusable,
         grouped=grouped,
-        digest=hashlib.sha256(path.read_bytes()).hexdigest()[:16],
+        digest=file_hash(path)[:16],
         findings=findings,
     )
 

@@ -1,6 +1,5 @@
 """What runs left on disk, read back: rows, predictions with their methods, rankings, settings."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from residency.evaluate.score import separate
 from residency.evaluate.sources import is_ours
 from residency.evaluate.steps import SECTION
 from residency.evaluate.store import FILE, decode, read_predictions
+from residency.provenance import file_hash
 from residency.types import Prediction
 
 SUMMARY = "summary.json"
@@ -170,7 +170,7 @@ def _answered(folder: Path, rows: Sequence[Row]) -> tuple[tuple[Answered, ...], 
                     predictions=tuple(said),
                     identity=identity,
                     file=str(path.relative_to(folder)),
-                    sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+                    sha256=file_hash(path),
                 )
             )
     order = {_key(row): place for place, row in reversed([*enumerate(rows)])}

@@ -8,7 +8,6 @@ files of a killed run equal those of an undisturbed one, byte for byte.
 """
 
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -19,6 +18,7 @@ from typing import Any, TypeVar
 
 from residency.errors import DataError, UsageError
 from residency.evaluate.store import sync_folder, write_whole
+from residency.provenance import file_hash
 
 SHARD = 1024  # rows of a sealed shard, rounded up to whole groups
 IDENTITY = "job.json"
@@ -102,8 +102,7 @@ class Rows:
     def _seal(self) -> None:
         with self._part.open("rb") as file:
             os.fsync(file.fileno())
-            content = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-        name = f"shard-{len(self._sealed):05d}-{content}.jsonl"
+        name = f"shard-{len(self._sealed):05d}-{file_hash(self._part)[:16]}.jsonl"
         os.replace(self._part, self.folder / name)
         sync_folder(self.folder)
         self._sealed.append(self.folder / name)
@@ -175,8 +174,7 @@ def _sealed(folder: Path) -> list[Path]:
     found = sorted(path for path in folder.iterdir() if _SEALED.fullmatch(path.name))
     for number, path in enumerate(found):
         match = _SEALED.fullmatch(path.name)
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        content = file_hash(path)[:16]
         if match is None or int(match[1]) != number or match[2] != content:
             raise DataError(
                 f"{path} is damaged or out of place (content {content}, expected shard {number}). "

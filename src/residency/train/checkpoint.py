@@ -14,6 +14,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from residency.errors import CheckpointError, ResidencyError, UsageError
+from residency.provenance import file_hash
 from residency.train.state import (
     load_optimizer,
     load_tree,
@@ -216,7 +217,7 @@ def _seal(folder: Path, identity: Mapping[str, object]) -> None:
         name = path.relative_to(folder).as_posix()
         if path.is_symlink() or not path.is_file():
             raise OSError(f"{name} is not a regular file")
-        files[name] = (path.stat().st_size, _digest(path))
+        files[name] = (path.stat().st_size, file_hash(path))
         _flush(path)
     text = _render({"format": FORMAT, "identity": dict(identity), "files": files})
     (folder / MANIFEST).write_text(text, encoding="utf-8")
@@ -247,11 +248,6 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _render(content: Mapping[str, object]) -> str:
@@ -304,7 +300,7 @@ def _verified(folder: Path) -> Manifest:
         actual = (folder / name).stat().st_size
         if actual != size:
             raise CheckpointError(f"{folder}: {name} has {actual} bytes instead of {size}.")
-        if _digest(folder / name) != digest:
+        if file_hash(folder / name) != digest:
             raise CheckpointError(f"{folder}: {name} has changed since it was saved (sha256).")
     extra = tuple(sorted(found - set(manifest.files) - {MANIFEST}))
     return Manifest(manifest.identity, manifest.files, extra)
