@@ -217,6 +217,7 @@ def test_options_choose_window_and_slices(tmp_path):
         (":window=1/x", "LEVEL/WIDTH"),
         (":frames=0", "frames=0"),
         (":windw=bone", "Did you mean 'window'"),
+        (":window=bone:window=lung", "'window' is given twice"),
     ):
         with pytest.raises(UsageError, match=says):
             opened(options)

@@ -68,7 +68,12 @@ def test_it_becomes_a_benchmark():
 
 @pytest.mark.parametrize(
     ("where", "said"),
-    [("shif=1", "Did you mean 'shift'"), ("shift=2", "from 0 to 1"), ("train=x", "from 0 to 100")],
+    [
+        ("shif=1", "Did you mean 'shift'"),
+        ("shift=2", "from 0 to 1"),
+        ("train=x", "from 0 to 100"),
+        ("train=4,seed=1:train=5", "twice: '4' and '5'"),
+    ],
 )
 def test_wrong_options_are_refused(where, said):
     with pytest.raises(UsageError, match=said):

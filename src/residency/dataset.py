@@ -126,21 +126,15 @@ def open_dataset(spec: str) -> Dataset:
     name, where = find_reader(spec)
     reader = find("datasets", name)
     load = reader.load
-    bare, given = where, dict[str, str]()
+    bare, said = where, ""
     if not Path(where).exists():  # else the name of a file looks like options
-        bare, given = split_options(where)
+        bare, said = split_options(where)
     known = [
         p.name for p in inspect.signature(load).parameters.values() if p.kind is p.KEYWORD_ONLY
     ]
-    if given and not known and reader.recognises(Path(bare)):
+    if said and not known and reader.recognises(Path(bare)):
         raise UsageError(f"{where}: the reader {name!r} takes no options.")
-    for key in given if known else ():
-        if key not in known:
-            raise UsageError(
-                f"{where}: unknown option {key!r}.{suggest(key, known)} {name} takes: "
-                f"{', '.join(known)}."
-            )
-    opened: Dataset = load(bare, **given) if known else load(where)
+    opened: Dataset = load(bare, **read_options(said, known, name)) if known else load(where)
     return opened
 
 
@@ -159,13 +153,32 @@ def _area(spec: str, given: Mapping[str, str]) -> Area:
     return Area(least, most)
 
 
-def split_options(where: str) -> tuple[str, dict[str, str]]:
+def split_options(where: str) -> tuple[str, str]:
     """What comes before the options of `PATH:window=lung:frames=16`, and the options."""
     found = _OPTIONS.fullmatch(where)
-    if found is None:
-        return where, {}
-    words = (word.partition("=") for word in found["options"][1:].split(":"))
-    return found["where"], {key: value for key, _, value in words}
+    return (where, "") if found is None else (found["where"], found["options"][1:])
+
+
+def read_options(text: str, known: Sequence[str], owner: str) -> dict[str, str]:
+    """Options as `key=value`, colons or commas between them; `owner` takes the keys `known`.
+
+    Raises:
+        UsageError: a word that is no `key=value`, an unknown key, or one that is given twice.
+    """
+    given: dict[str, str] = {}
+    for word in filter(None, re.split("[:,]", text)):
+        key, equals, value = word.partition("=")
+        if not equals or key not in known:
+            raise UsageError(
+                f"{owner} does not know {word!r}.{suggest(key, list(known))} "
+                f"Options are written key=value; keys: {', '.join(known)}."
+            )
+        if key in given:
+            raise UsageError(
+                f"{owner} option {key!r} is given twice: {given[key]!r} and {value!r}. Keep one."
+            )
+        given[key] = value
+    return given
 
 
 def find_reader(spec: str) -> tuple[str, str]:

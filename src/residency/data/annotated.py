@@ -9,11 +9,10 @@ from pathlib import Path
 from residency.data.annotations import Annotated
 from residency.data.card import Card, distinct_labels, read_card
 from residency.data.documents import RowError
-from residency.data.formats import Partial
+from residency.data.formats import Partial, gathered
 from residency.data.images import SUFFIXES, file_picture
 from residency.data.splits import SPLITS, assign
 from residency.dataset import Dataset
-from residency.errors import DataError
 from residency.types import Sample
 
 
@@ -48,10 +47,9 @@ def as_dataset(
         for side, entry in zip(sides, usable, strict=True):
             splits[side].append(entry)
             state.update(f"{side}\0{entry}\n".encode())
+    splits = {split: some for split, some in splits.items() if some}
+    faults = gathered(faults, splits, root)
     every = [entry for some in splits.values() for entry in some]
-    if not every:
-        first = next((fault for some in faults.values() for fault in some), "There are none.")
-        raise DataError(f"{root}: no annotated image can be used. {first}")
     labels = card.labels or tuple(names)
     labels = labels or tuple(sorted({box.name for entry in every for box in entry.boxes}))
     return Dataset(
@@ -61,7 +59,6 @@ def as_dataset(
                 len(some), functools.partial(_sample, name, split, root, card, some), faults[split]
             )
             for split, some in splits.items()
-            if some
         },
         labels=distinct_labels(labels, str(root)),
         modality=card.modality,

@@ -30,9 +30,12 @@ class Annotated:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Coco:
-    """A COCO file: images in file order (those without boxes too), category names, counts left out."""
+    """A COCO file: images in file order (those without boxes too), category names, counts left out.
 
-    images: tuple[Annotated, ...]
+    Where an annotation or the image itself cannot be used, its image is the error that says why.
+    """
+
+    images: tuple[Annotated | RowError, ...]
     names: tuple[str, ...]
     crowds: int
 
@@ -95,8 +98,7 @@ def read_coco(path: Path) -> Coco:
     Regions that are marked as crowds are no objects: they are counted and left out.
 
     Raises:
-        DataError: not strict JSON, a key missing, an id twice, or an annotation of an image or
-            category that the file does not list.
+        DataError: not strict JSON, not COCO, or an id twice.
     """
     document = read_json(path)
     if not is_coco(document):
@@ -107,29 +109,42 @@ def read_coco(path: Path) -> Coco:
     }
     images = _by_id(document["images"], path, "image")
     boxes: defaultdict[Any, list[Box]] = defaultdict(list)
+    bad: dict[Any, RowError] = {}
+    strangers: list[RowError] = []
     crowds = 0
     for place, entry in enumerate(document["annotations"]):
-        where = f"{path} annotation {entry.get('id', place) if isinstance(entry, dict) else place}"
-        if not isinstance(entry, dict) or entry.get("image_id") not in images:
-            raise RowError("box", where, "its image_id is not among the images. Remove it.")
-        if entry.get("category_id") not in names:
-            raise RowError("box", where, "its category_id is not among the categories.")
-        if entry.get("iscrowd") == 1:
+        stated = entry if isinstance(entry, dict) else {}
+        where, key = f"{path} annotation {stated.get('id', place)}", stated.get("image_id")
+        if not isinstance(key, int | str) or key not in images:
+            strangers.append(RowError("box", where, "its image_id is not among the images."))
+        elif stated.get("iscrowd") == 1:
             crowds += 1
-            continue
-        x, y, width, height = numbers(entry.get("bbox"), 4, where)
-        name = names[entry["category_id"]]
-        boxes[entry["image_id"]].append(Box(name=name, x1=x, y1=y, x2=x + width, y2=y + height))
-    annotated = tuple(
-        Annotated(
-            image=_file_name(entry, path),
-            boxes=tuple(boxes[key]),
-            size=_coco_size(entry),
-            id=str(key),
-        )
-        for key, entry in images.items()
+        else:
+            try:
+                boxes[key].append(_coco_box(stated, names, where))
+            except RowError as error:
+                bad.setdefault(key, error)
+    annotated = (
+        bad.get(key) or _coco_image(entry, boxes[key], path) for key, entry in images.items()
     )
-    return Coco(images=annotated, names=tuple(names.values()), crowds=crowds)
+    return Coco(images=(*annotated, *strangers), names=tuple(names.values()), crowds=crowds)
+
+
+def _coco_box(entry: Mapping[str, Any], names: Mapping[Any, str], where: str) -> Box:
+    category = entry.get("category_id")
+    if not isinstance(category, int | str) or category not in names:
+        raise RowError("box", where, "its category_id is not among the categories.")
+    x, y, width, height = numbers(entry.get("bbox"), 4, where)
+    return Box(name=names[category], x1=x, y1=y, x2=x + width, y2=y + height)
+
+
+def _coco_image(entry: Mapping[str, Any], boxes: Iterable[Box], path: Path) -> Annotated | RowError:
+    name = entry.get("file_name")
+    if not isinstance(name, str) or not name.strip():
+        return RowError("image", f"{path} image {entry['id']}", "no `file_name`.")
+    return Annotated(
+        image=name.strip(), boxes=tuple(boxes), size=_coco_size(entry), id=str(entry["id"])
+    )
 
 
 def is_coco(document: object) -> bool:
@@ -168,14 +183,7 @@ def _by_id(entries: list[Any], path: Path, kind: str) -> dict[Any, dict[str, Any
     return {entry["id"]: entry for entry in entries}
 
 
-def _file_name(entry: dict[str, Any], path: Path) -> str:
-    name = entry.get("file_name")
-    if not isinstance(name, str) or not name.strip():
-        raise DataError(f"{path} has image {entry['id']!r} without a `file_name`.")
-    return name.strip()
-
-
-def _coco_size(entry: dict[str, Any]) -> tuple[int, int] | None:
+def _coco_size(entry: Mapping[str, Any]) -> tuple[int, int] | None:
     width, height = entry.get("width"), entry.get("height")
     if isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0:
         return width, height

@@ -111,6 +111,4 @@ def shards_of(path: Path) -> dict[str, Sequence[Path]]:
         if file.suffix == ".tar":
             word = functools.reduce(lambda t, s: t.partition(s)[0], "-_.", file.stem).lower()
             found.setdefault(SYNONYMS.get(word, ""), []).append(file)
-    if "" in found and len(found) > 1:
-        return {"": sorted(file for some in found.values() for file in some)}
     return dict(found)

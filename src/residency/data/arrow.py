@@ -19,9 +19,9 @@ import pyarrow.parquet
 
 from residency.data.card import distinct_labels, read_card
 from residency.data.documents import RowError
-from residency.data.formats import Partial, sample_of
+from residency.data.formats import Partial, gathered, sample_of
 from residency.data.said import IMAGE_KEYS, read_row, shape_of
-from residency.data.splits import SPLITS, SYNONYMS, assign
+from residency.data.splits import SPLITS, SYNONYMS, assign, unknown_split
 from residency.dataset import Dataset
 from residency.errors import DataError
 from residency.types import Sample
@@ -153,19 +153,19 @@ def as_dataset(
         for part, rows in _parts(split, table, notes).items():
             places[part] = (table, rows)
     labels = names or card.labels or _labels(tables)
-    splits = {}
-    for split in sorted(places, key=SPLITS.index):
-        table, rows = places[split]
-        one = Rows(table, name, root, labels, names, card.modality.get("en", ""))
-        good, faults = _judged(one, rows)
-        if len(good) or faults:
-            splits[split] = Partial(len(good), functools.partial(one.sample, good), faults)
-    if not any(map(len, splits.values())):
-        first = next((f for rows in splits.values() for f in rows.faults), "There are no rows.")
-        raise DataError(f"{root / name}: no row can be used. {first}")
+    read = functools.partial(
+        Rows, name=name, root=root, labels=labels, names=names, modality=card.modality.get("en", "")
+    )
+    splits = _usable(
+        {
+            split: (read(table), rows, split not in tables and any(_stated(table)))
+            for split, (table, rows) in places.items()
+        },
+        root / name,
+    )
     return Dataset(
         name=name,
-        splits={split: rows for split, rows in splits.items() if len(rows)},
+        splits=splits,
         labels=distinct_labels(labels, str(root / name)),
         modality=card.modality,
         digest=_digest(tables),
@@ -175,8 +175,30 @@ def as_dataset(
     )
 
 
-def _judged(rows: Rows, places: np.ndarray) -> tuple[np.ndarray, list[RowError]]:
-    """Rows that say something usable, and the faults of the others; images stay where they are."""
+def _usable(places: Mapping[str, tuple[Rows, np.ndarray, bool]], where: Path) -> dict[str, Partial]:
+    """The usable rows of each split, and their faults; rows that must state a split are marked True.
+
+    Raises:
+        DataError: no row can be used.
+    """
+    good: dict[str, np.ndarray] = {}
+    bad: dict[str, list[RowError]] = {}
+    for split in sorted(places, key=SPLITS.index):
+        good[split], bad[split] = _judged(*places[split])
+    faults = gathered(bad, [split for split, rows in good.items() if len(rows)], where)
+    return {
+        split: Partial(
+            len(good[split]), functools.partial(places[split][0].sample, good[split]), some
+        )
+        for split, some in faults.items()
+    }
+
+
+def _judged(rows: Rows, places: np.ndarray, sided: bool) -> tuple[np.ndarray, list[RowError]]:
+    """Rows that say something usable, and the faults of the others; images stay where they are.
+
+    `sided` rows must state a split.
+    """
     text = rows.table.select([k for k in rows.table.column_names if k not in IMAGE_KEYS])
     shown = next((key for key in IMAGE_KEYS if key in rows.table.column_names), "")
     light = Rows(text, rows.name, rows.root, rows.labels, rows.names, rows.modality)
@@ -186,8 +208,10 @@ def _judged(rows: Rows, places: np.ndarray) -> tuple[np.ndarray, list[RowError]]
         if shown and rows.table[shown][row].is_valid:
             count = len(rows.table[shown][row]) if shown == "images" else 1
             said[shown] = ["(inside)"] * count
+        where = f"{rows.name} row {row + 1}"
         try:
-            read_row(said, f"{rows.name} row {row + 1}")
+            if not read_row(said, where).split and sided:
+                raise RowError("split", where, unknown_split(""))
             good.append(row)
         except RowError as error:
             faults.append(error)
@@ -198,16 +222,21 @@ def _parts(split: str, table: pa.Table, notes: list[str]) -> dict[str, np.ndarra
     """Row numbers by split."""
     if split:
         return {split: np.arange(table.num_rows)}
-    stated = [""] * table.num_rows
-    if "split" in table.column_names:
-        words = table["split"].cast(pa.string()).to_pylist()
-        stated = [SYNONYMS.get((word or "").strip().lower(), "") for word in words]
-    if not all(stated):
+    words = _stated(table)
+    if any(words):  # a row of another split, or of none, is judged with train, and bad
+        stated = [SYNONYMS.get(word.lower(), SPLITS[0]) for word in words]
+    else:
         units = [f"row {row}" for row in range(table.num_rows)]
         stated = [SPLITS[place] for place in assign(units)]
         notes.append("No split stated: rows were split 70/10/20, seed 0.")
     found = {part: np.flatnonzero(np.array(stated) == part) for part in SPLITS}
     return {part: rows for part, rows in found.items() if len(rows)}
+
+
+def _stated(table: pa.Table) -> list[str]:
+    """What the rows of a table call their split; empty where there is no such column."""
+    words = table["split"].to_pylist() if "split" in table.column_names else []
+    return ["" if word is None else str(word).strip() for word in words]
 
 
 def _labels(tables: Mapping[str, pa.Table]) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ MEANINGS = {
     "label_outside": "samples whose answer is not among their options",
     "box_outside": "samples with a box that is empty or leaves the image or volume",
     "point_outside": "samples with a point that leaves the image",
+    "fractions": "samples whose boxes or points all lie in the first pixel: shares of the image, not pixels?",
+    "size_differs": "samples with an image of another size than its annotation states",
 }
 
 
@@ -56,6 +58,11 @@ def defects_of(sample: Sample, seen: Sequence[Seen]) -> Iterator[tuple[str, str]
         found.append("box_outside")
     if not _points_fit(sample, size):
         found.append("point_outside")
+    if _fractions(sample):
+        found.append("fractions")
+    shown = zip((picture.size for picture in sample.images), seen, strict=False)
+    if any(stated and one.error is None and tuple(stated) != one.size for stated, one in shown):
+        found.append("size_differs")
     yield from ((code, MEANINGS[code]) for code in found)
     if sample.volume is not None:
         try:
@@ -72,6 +79,17 @@ def _boxes_fit(sample: Sample, size: tuple[int, int] | None) -> bool:
     boxes = [entry for entry in sample.answer if isinstance(entry, Box)]
     width, height = size or (float("inf"), float("inf"))
     return all(0 <= b.x1 < b.x2 <= width and 0 <= b.y1 < b.y2 <= height for b in boxes)
+
+
+def _fractions(sample: Sample) -> bool:
+    """Whether no corner and no point reaches beyond the first pixel (or voxel)."""
+    reach: list[float] = []
+    for entry in sample.answer:
+        if isinstance(entry, Box | Box3D):
+            reach += (entry.x2, entry.y2, *((entry.z2,) if isinstance(entry, Box3D) else ()))
+        elif isinstance(entry, Point):
+            reach += (entry.x, entry.y)
+    return bool(reach) and max(reach) <= 1
 
 
 def _points_fit(sample: Sample, size: tuple[int, int] | None) -> bool:

@@ -11,18 +11,18 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from residency.data.card import Card, distinct_labels, read_card
+from residency.data.card import CARD_FILES, Card, distinct_labels, read_card
 from residency.data.columns import read_columns
 from residency.data.documents import RowError, json_lines, read_json
 from residency.data.images import file_picture, read_image
 from residency.data.rows import Rows
 from residency.data.said import Image, Said, identity, read_row, shape_of
-from residency.data.splits import SPLITS, SYNONYMS, assign
+from residency.data.splits import SPLITS, SYNONYMS, assign, unknown_split
 from residency.dataset import Dataset
 from residency.errors import DataError
 from residency.provenance import file_hash
@@ -44,6 +44,23 @@ class Partial(Rows):
     ) -> None:
         super().__init__(count, build)
         self.faults = tuple(faults)
+
+
+def gathered(
+    faults: Mapping[str, Sequence[RowError]], kept: Collection[str], where: Path | str
+) -> dict[str, list[RowError]]:
+    """The faults of the splits that are `kept`; those of others are counted with the first of these.
+
+    Raises:
+        DataError: no split is kept, so no row of `where` can be used.
+    """
+    if not kept:
+        first = next((fault for some in faults.values() for fault in some), "There are no rows.")
+        raise DataError(f"{where}: no row can be used. {first}")
+    found: dict[str, list[RowError]] = {split: [] for split in kept}
+    for split, some in faults.items():
+        found[split if split in found else next(iter(found))] += some
+    return found
 
 
 def files_of(path: Path, suffixes: Sequence[str] = SUFFIXES) -> dict[str, Path]:
@@ -106,7 +123,17 @@ def load_rows(where: str, reader: str, read: Callable[[object, str], Said] = rea
     entries = {split: list(rows_of(file, read)) for split, file in files.items()}
     root = path if path.is_dir() else path.parent
     name = path.stem if path.is_file() else path.resolve().name
-    return as_dataset(name, entries, root, digest=digest_of(files))
+    made = as_dataset(name, entries, root, digest=digest_of(files))
+    return replace(made, notes=(*made.notes, *_beside(path, files.values())))
+
+
+def _beside(path: Path, files: Iterable[Path]) -> Iterator[str]:
+    """A sentence about files that could hold rows and are not read."""
+    if path.is_dir():
+        every = (entry for entry in path.iterdir() if entry.suffix in SUFFIXES)
+        names = {entry.name for entry in every} - {file.name for file in files} - {*CARD_FILES}
+        if names:
+            yield f"Files beside the splits, which are not read: {', '.join(sorted(names)[:5])}."
 
 
 def rows_of(path: Path, read: Callable[[object, str], Read]) -> Iterable[Read | RowError]:
@@ -149,11 +176,15 @@ def as_dataset(
         DataError: no row can be used; two labels that a response cannot tell apart.
     """
     card = read_card(root)
+    entries = {file: rows if file else _sided(name, rows) for file, rows in entries.items()}
     said = [entry for rows in entries.values() for entry in rows if isinstance(entry, Said)]
-    if not said:
-        one = next((entry for rows in entries.values() for entry in rows), None)
-        raise DataError(f"{root / name}: no row can be used. {one or 'There are no rows.'}")
     notes = [*card.notes]
+    splits = _splits(entries, notes)
+    bad = {
+        split: [entry for entry in rows if isinstance(entry, RowError)]
+        for split, rows in entries.items()
+    }
+    faults = gathered(bad, splits, root / name)
     pictured = sum(bool(entry.images) for entry in said)
     if not pictured:
         raise DataError(
@@ -161,12 +192,6 @@ def as_dataset(
         )
     if pictured < len(said):
         notes.append(f"Rows without an image, which are text alone: {len(said) - pictured}.")
-    splits = _splits(entries, notes)
-    first = next(iter(splits))  # where bad rows are counted whose split nobody knows
-    faults: dict[str, list[RowError]] = {}
-    for split, rows in entries.items():
-        bad = [entry for entry in rows if isinstance(entry, RowError)]
-        faults.setdefault(split if split in splits else first, []).extend(bad)
     media = _media(root, said, notes)
     labels = card.labels or _labels(splits)
     if count := sum(entry.unheard for entry in said):
@@ -180,7 +205,7 @@ def as_dataset(
             split: Partial(
                 len(rows),
                 functools.partial(_sample, name, media, card, labels, rows),
-                faults.get(split, ()),
+                faults[split],
             )
             for split, rows in splits.items()
         },
@@ -193,6 +218,18 @@ def as_dataset(
     )
 
 
+def _sided(name: str, rows: Sequence[Entry]) -> Sequence[Entry]:
+    """The rows of a file; where some state a split, a row without one is bad."""
+    if not any(isinstance(entry, Said) and entry.split for entry in rows):
+        return rows
+    return [
+        RowError("split", f"{name} row {number}", unknown_split(""))
+        if isinstance(entry, Said) and not entry.split
+        else entry
+        for number, entry in enumerate(rows, start=1)
+    ]
+
+
 def _splits(entries: Mapping[str, Sequence[Entry]], notes: list[str]) -> dict[str, list[Said]]:
     """Usable rows by split: as the files say, else as the rows say, else by group or image."""
     found: dict[str, list[Said]] = {split: [] for split in SPLITS}
@@ -201,7 +238,7 @@ def _splits(entries: Mapping[str, Sequence[Entry]], notes: list[str]) -> dict[st
         if file:
             found[file] += usable
             continue
-        stated = [SYNONYMS.get(entry.split.lower(), "") for entry in usable]
+        stated = [SYNONYMS[entry.split.lower()] if entry.split else "" for entry in usable]
         if not all(stated):
             places = assign([_unit(entry, number) for number, entry in enumerate(usable)])
             stated = [SPLITS[place] for place in places]

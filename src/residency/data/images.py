@@ -75,10 +75,13 @@ def open_image(
     """
     _require_file(path)
     if os.path.splitext(path)[1].lower() not in dicom.SUFFIXES:
-        with open(path, "rb") as stream:
-            if not dicom.marked(stream.read(132)):
-                stream.seek(0)
-                return _open(stream, str(path), max_pixels, background)
+        try:
+            with open(path, "rb") as stream:
+                if not dicom.marked(stream.read(132)):
+                    stream.seek(0)
+                    return _open(stream, str(path), max_pixels, background)
+        except OSError as error:  # no permission, or a disk that fails
+            raise ImageError("unreadable", f"{path} cannot be read: {_reason(error)}.") from None
     return dicom_image(path, max_pixels=max_pixels)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from residency.catalog import suggest
 from residency.data.documents import RowError
+from residency.data.splits import unknown_split
 
 TAG = "<image>"
 Row = Mapping[str, Any]
@@ -102,6 +103,8 @@ def _said(row: Row, where: str, shape: str, images: tuple[Image, ...], **facts: 
     words: dict[str, Any] = {
         name: "" if value is None else str(value).strip() for name, value in stated.items()
     }
+    if words["split"] and (wrong := unknown_split(words["split"])):
+        raise RowError("split", where, wrong)
     if shape == "label" and not images:
         raise RowError("image", where, "no image.")
     return Said(shape=shape, images=images, **words, **facts)

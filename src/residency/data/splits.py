@@ -2,9 +2,11 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+
+from residency.catalog import suggest
 
 SPLITS = ("train", "val", "test")
 SHARES = (0.7, 0.1, 0.2)
@@ -16,7 +18,28 @@ SYNONYMS = {
     "validation": "val",
     "dev": "val",
     "test": "test",
+    "testing": "test",
 }
+ALLOWED = "train, val or test"
+
+
+def unknown_split(word: str) -> str:
+    """What is wrong with the name of a split, "" where it is one; blank is none."""
+    if word.strip().lower() in SYNONYMS:
+        return ""
+    stated = f"split {word.strip()!r}" if word.strip() else "no split, where other rows state one"
+    return f"{stated}; expected {ALLOWED}.{suggest(word.strip().lower(), list(SYNONYMS))}"
+
+
+def side_by_side(splits: Iterable[str]) -> str:
+    """Why files cannot be splits together: some state one and others ("") none; "" where they can."""
+    named = sorted(set(splits) - {""})
+    if not named or "" not in set(splits):
+        return ""
+    return (
+        f"some files state a split ({', '.join(named)}) and others none that is known. Name all of "
+        f"them after {ALLOWED}, or none."
+    )
 
 
 def assign(

@@ -40,9 +40,10 @@ def load(where: str) -> Dataset:
         if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
             raise DataError(f"{root / 'dataset_dict.json'} does not list its splits.")
         folders = {SYNONYMS.get(name.lower(), ""): root / name for name in listed}
-        if "" in folders:
+        if "" in folders or len(folders) < len(listed):
             raise DataError(
-                f"{root} has splits {', '.join(map(str, listed))}; allowed: {', '.join(SYNONYMS)}. "
+                f"{root} has splits {', '.join(map(str, listed))}; allowed, each once: "
+                f"{', '.join(SYNONYMS)}. "
                 "Rename the folders and dataset_dict.json, or open one folder."
             )
     tables = {}

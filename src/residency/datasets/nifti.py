@@ -26,7 +26,7 @@ from residency.data.cases import (
 from residency.data.columns import SUFFIXES as TABLES
 from residency.data.columns import read_columns
 from residency.data.documents import RowError, read_json
-from residency.data.formats import Partial
+from residency.data.formats import Partial, gathered
 from residency.data.identity import stand_in
 from residency.data.images import inside
 from residency.data.nifti import is_nifti
@@ -123,14 +123,8 @@ def _assembled(
         state.update(b"".join(map(bytes.fromhex, contents)))
     if each:
         splits = _by_structure(splits, notes)
-    first = next((split for split, rows in splits.items() if rows), "")
-    if not first:
-        raise DataError(
-            f"{root}: no case can be used. {next(f for s in faults.values() for f in s)}"
-        )
-    for split in SPLITS:
-        if not splits[split] and split != first:
-            faults[first] += faults[split]
+    splits = {split: rows for split, rows in splits.items() if rows}
+    faults = gathered(faults, splits, root)
     return Dataset(
         name=name,
         splits={
@@ -138,7 +132,6 @@ def _assembled(
                 len(rows), functools.partial(_sample, name, card, labels, look, rows), faults[split]
             )
             for split, rows in splits.items()
-            if rows
         },
         labels=distinct_labels(labels, str(root)),
         modality=card.modality,

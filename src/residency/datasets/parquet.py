@@ -9,7 +9,7 @@ from pathlib import Path
 
 from residency.data.arrow import as_dataset, parquet_keys, read_parquet
 from residency.data.said import shape_of
-from residency.data.splits import SYNONYMS
+from residency.data.splits import SYNONYMS, side_by_side
 from residency.dataset import Dataset
 from residency.errors import DataError
 
@@ -33,12 +33,14 @@ def load(where: str) -> Dataset:
     """Open a Parquet file, or a folder of them.
 
     Raises:
-        DataError: no such file, cut off, or columns of no known shape.
+        DataError: no such file, cut off, columns of no known shape, or a misspelt split.
     """
     path = Path(where)
     files = _files(path) if where and path.exists() else {}
     if not files:
         raise DataError(f"No such file: {where!r}. Write parquet:PATH.")
+    if wrong := side_by_side(files):
+        raise DataError(f"{path}: {wrong}")
     tables = {split: read_parquet(some) for split, some in files.items()}
     name = path.stem if path.is_file() else path.resolve().name
     return as_dataset(name, tables, path if path.is_dir() else path.parent)
@@ -56,6 +58,5 @@ def _files(path: Path) -> dict[str, list[Path]]:
             word = file.stem.partition("-")[0].partition("_")[0].lower()
             found.setdefault(SYNONYMS.get(word, ""), []).append(file)
         if found:
-            every = sorted(file for some in found.values() for file in some)
-            return found if "" not in found else {"": every}
+            return found
     return {}

@@ -20,7 +20,7 @@ from PIL import Image
 from residency.catalog import find, names, suggest
 from residency.data.rows import Rows
 from residency.data.volumes import Slices, choose
-from residency.dataset import Dataset
+from residency.dataset import Dataset, read_options
 from residency.errors import UsageError
 from residency.phantoms.asking import ask
 from residency.phantoms.case import Case, Modality, localise, say, stream
@@ -66,7 +66,7 @@ def load(where: str) -> Dataset:
     Raises:
         UsageError: no such modality or key, or a value that the key cannot take.
     """
-    head, *rest = where.split(":")
+    head, _, rest = where.partition(":")
     kinds = modalities()
     kind = head or DEFAULT
     if kind not in kinds:
@@ -74,7 +74,7 @@ def load(where: str) -> Dataset:
             f"phantoms has no modality {kind!r}.{suggest(kind, kinds)} "
             f"Available: {', '.join(kinds)}."
         )
-    options = parse(",".join(rest))
+    options = parse(rest)
     _check(kind, options)
     modality: Modality = find("phantoms.modalities", kind.removesuffix("_volume"))
     name = spell(kind, options)
@@ -124,18 +124,8 @@ def parse(text: str) -> Options:
     Raises:
         UsageError: an unknown or repeated key, or a value that the key cannot take.
     """
-    known = {field.name: field.type for field in fields(Options)}
-    values: dict[str, Any] = {}
-    for pair in filter(None, text.split(",")):
-        key, equals, value = pair.partition("=")
-        if not equals or key not in known:
-            raise UsageError(
-                f"phantoms does not know {pair!r}.{suggest(key, list(known))} "
-                f"Options are written key=value; keys: {', '.join(known)}."
-            )
-        if key in values:
-            raise UsageError(f"phantoms option {key!r} is given twice; give it once.")
-        values[key] = _value(key, value)
+    given = read_options(text, [field.name for field in fields(Options)], "phantoms")
+    values: dict[str, Any] = {key: _value(key, value) for key, value in given.items()}
     return Options(**values)
 
 

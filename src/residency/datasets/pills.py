@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from residency.catalog import suggest
 from residency.data.facts_general import QUADRANTS
 from residency.data.retelling import SEPARATORS
 from residency.data.rows import Rows
-from residency.dataset import Dataset
+from residency.dataset import Dataset, read_options
 from residency.errors import UsageError
 from residency.phantoms.brush import Scanner, to_bytes
 from residency.phantoms.general import COLOURS, SHAPES, SIDE, TEXTURES, Scene, Thing, mask
@@ -81,19 +80,13 @@ def parse(text: str) -> Options:
     """The options of a variant; shares and `shift` lie in [0, 1], the others are whole numbers.
 
     Raises:
-        UsageError: an unknown key, or a value that the key cannot take.
+        UsageError: an unknown or repeated key, or a value that the key cannot take.
     """
     kinds = {
         field.name: float if field.type in ("float", float) else int for field in fields(Options)
     }
     values: dict[str, Any] = {}
-    for pair in filter(None, text.replace(",", ":").split(":")):
-        key, _, value = pair.partition("=")
-        if key not in kinds:
-            raise UsageError(
-                f"pills does not know {pair!r}.{suggest(key, list(kinds))} "
-                f"Options are written key=value; keys: {', '.join(kinds)}."
-            )
+    for key, value in read_options(text, list(kinds), "pills").items():
         most = 1 if kinds[key] is float else 10**7
         try:
             number = kinds[key](value)

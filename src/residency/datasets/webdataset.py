@@ -12,9 +12,9 @@ from pathlib import Path
 from residency.data.archive import Group, groups, row_of, shards_of
 from residency.data.card import distinct_labels, read_card
 from residency.data.documents import RowError
-from residency.data.formats import Partial, sample_of
+from residency.data.formats import Partial, gathered, sample_of
 from residency.data.said import read_row
-from residency.data.splits import SPLITS, assign
+from residency.data.splits import SPLITS, assign, side_by_side
 from residency.dataset import Dataset
 from residency.errors import DataError
 from residency.types import Sample
@@ -32,12 +32,14 @@ def load(where: str) -> Dataset:
     """Open a shard, or a folder of shards.
 
     Raises:
-        DataError: no such file, a damaged shard, or no sample that can be used.
+        DataError: no such file, a damaged shard, a misspelt split, or no sample that can be used.
     """
     path = Path(where)
     shards = shards_of(path) if where else {}
     if not shards:
         raise DataError(f"No such file: {where!r}. Write webdataset:PATH of a tar or their folder.")
+    if wrong := side_by_side(shards):
+        raise DataError(f"{path}: {wrong}")
     name = path.stem if path.is_file() else path.resolve().name
     root = path if path.is_dir() else path.parent
     card = read_card(root)
@@ -65,21 +67,19 @@ def load(where: str) -> Dataset:
             state.update(f"{split}\0{said}\0{[m.size for m in group.members]}\n".encode())
             labels |= {str(said.label)} - {"None"}
             good[split][0].append(group)
-    if not any(usable for usable, _ in good.values()):
-        faults = [fault for _, some in good.values() for fault in some]
-        raise DataError(f"{path}: no sample can be used. {faults[0] if faults else ''}")
+    bad = {split: some for split, (_, some) in good.items()}
+    faults = gathered(bad, [split for split, (usable, _) in good.items() if usable], path)
     ordered = distinct_labels(card.labels or tuple(sorted(labels)), str(path))
     modality = card.modality.get("en", "")
     return Dataset(
         name=name,
         splits={
             split: Partial(
-                len(usable),
-                functools.partial(_sample, name, root, ordered, modality, usable),
-                faults,
+                len(good[split][0]),
+                functools.partial(_sample, name, root, ordered, modality, good[split][0]),
+                faults[split],
             )
-            for split, (usable, faults) in good.items()
-            if usable
+            for split in faults
         },
         labels=ordered,
         modality=card.modality,

@@ -202,6 +202,8 @@ def parse(where: str) -> Endpoint:
             raise UsageError(
                 f"endpoint has no option {name!r}.{suggest(name, list(known))} It has: {', '.join(known)}."
             )
+        if name in given:
+            raise UsageError(f"endpoint option {name!r} is given twice; keep one.")
         try:
             given[name] = known[name](text)
         except ValueError:
