@@ -7,6 +7,7 @@ import pickle
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -358,17 +359,20 @@ def faulty() -> Dataset:
         raise DataError("no pixels")
 
     box = Box(name="x", x1=0.0, y1=0.0, x2=5.0, y2=2.0)
+    share = Box(name="x", x1=0.25, y1=0.0, x2=1.0, y2=0.5)
     train = [
         sample("t0", picture("k0", 0), group="secret-name"),
         sample("t1", picture("k1", 1), answer="c"),
         sample("t2", picture("k2", 0)),
         sample("t2", picture("k3", 3), answer=" ", options=()),
-        sample("t4", picture("k0", 0)),  # the same picture again: no duplicate
+        sample("t4", picture("k0", 0)),  # the same picture again: no duplicate, but said before
     ]
     test = [
         sample("s0", picture("k5", 1), group="secret-name"),
         sample("s1", Picture(key="k6", load=broken)),
         sample("s2", picture("k7", 7), task="detection", answer=(box,), options=()),
+        sample("s3", picture("k8", 8), task="detection", answer=(share,), options=()),
+        sample("s4", replace(picture("k9", 9), size=(8, 4))),
     ]
     return Dataset(name="d", splits={"train": train, "test": test}, digest="")
 
@@ -378,12 +382,15 @@ def test_check_finds_every_kind_of_problem():
     assert {p.code: (p.count, p.first) for p in findings.problems} == {
         "duplicate": (1, ("t2",)),
         "duplicate_id": (1, ("t2",)),
+        "repeated": (1, ("t4",)),
         "label_outside": (1, ("t1",)),
         "empty_answer": (1, ("t2",)),
         "leak": (1, ("s0",)),
         "group_crosses": (2, ("t0", "s0")),
         "image_unreadable": (1, ("s1",)),
         "box_outside": (1, ("s2",)),
+        "fractions": (1, ("s3",)),
+        "size_differs": (1, ("s4",)),
     }
     assert not findings.ok
     assert "secret-name" not in str(findings)

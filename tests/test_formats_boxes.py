@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from residency.data.annotations import read_coco, read_voc
+from residency.data.annotations import Annotated, read_coco, read_voc
 from residency.data.documents import json_lines, read_json
 from residency.errors import DataError
 from residency.types import Box
@@ -74,15 +74,34 @@ def test_coco_boxes_become_corners(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("entry", "kept", "says"),
+    [
+        ({"image_id": 9, "category_id": 1, "bbox": [0, 0, 1, 1]}, "ab", "image_id"),
+        ({"image_id": [7], "category_id": 1, "bbox": [0, 0, 1, 1]}, "ab", "image_id"),
+        (5, "ab", "annotation 2: its image_id"),
+        ({"image_id": 7, "category_id": 2, "bbox": [0, 0, 1, 1]}, "b", "category_id"),
+        ({"image_id": 7, "category_id": 1, "bbox": [0, 0, 1]}, "b", "4 finite"),
+        ({"image_id": 7, "category_id": 1, "bbox": {"x": 1}}, "b", "4 finite"),
+    ],
+)
+def test_a_bad_annotation_of_coco_costs_its_image_alone(tmp_path, entry, kept, says):
+    document = {**COCO, "annotations": [*COCO["annotations"], entry]}
+    (tmp_path / "c.json").write_text(json.dumps(document))
+    found = read_coco(tmp_path / "c.json").images
+    assert [one.image[0] for one in found if isinstance(one, Annotated)] == [*kept]
+    (error,) = [one for one in found if not isinstance(one, Annotated)]
+    assert error.code == "box" and says in str(error)
+
+
+def test_an_image_of_coco_needs_a_name(tmp_path):
+    (tmp_path / "c.json").write_text(json.dumps({**COCO, "images": [{"id": 7}]}))
+    assert read_coco(tmp_path / "c.json").images[0].code == "image"
+
+
+@pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("annotations", [{"image_id": 9, "category_id": 1, "bbox": [0, 0, 1, 1]}], "image_id"),
-        ("annotations", [{"image_id": 7, "category_id": 2, "bbox": [0, 0, 1, 1]}], "category_id"),
-        ("annotations", [{"image_id": 7, "category_id": 1, "bbox": [0, 0, 1]}], "4 finite"),
-        ("annotations", [{"image_id": 7, "category_id": 1, "bbox": {"x": 1}}], "4 finite"),
-        ("annotations", [5], "image_id"),
         ("images", [{"id": 7, "file_name": "a"}, {"id": 7, "file_name": "b"}], "twice"),
-        ("images", [{"id": 7}], "file_name|image_id"),
         ("categories", None, "not COCO"),
     ],
 )

@@ -115,7 +115,7 @@ def test_hugging_face_faults(tmp_path):
     with pytest.raises(DataError, match="does not name the Arrow files"):
         open_dataset(str(folder))
     (folder / "dataset_dict.json").write_text('{"splits": ["other"]}')
-    with pytest.raises(DataError, match="splits other; allowed"):
+    with pytest.raises(DataError, match="splits other; allowed, each once"):
         open_dataset(str(folder))
 
 

@@ -163,49 +163,52 @@ def test_check_counts_all_of_them_and_says_how_odd_ones_are_read(dataset):
 
 
 ELSEWHERE = {
-    3: (
-        "test_images",
-        "test_jpeg_without_its_last_bytes_is_truncated_even_where_a_library_allows_it",
-    ),
-    26: ("test_datasets", "test_check_finds_every_kind_of_problem"),  # duplicate_id
-    27: ("test_datasets", "test_check_finds_every_kind_of_problem"),  # leak
-    28: ("test_formats_boxes", "test_files_that_are_no_text"),
-    29: ("test_formats_boxes", "test_a_bad_line_of_json_has_a_code_and_a_place"),
-    30: ("test_formats_boxes", "test_a_bad_line_of_json_has_a_code_and_a_place"),
-    31: ("test_formats_boxes", "test_a_bad_line_of_json_has_a_code_and_a_place"),
-    32: ("test_mixture", "test_missing_negatives_are_listed_and_named"),
-    33: ("test_datasets", "test_check_finds_every_kind_of_problem"),  # label_outside
-    34: ("test_formats_boxes", "test_coco_faults"),
-    35: ("test_formats", "test_a_row_that_cannot_be_used_says_why"),  # placeholder
-    36: ("test_formats", "test_a_row_that_cannot_be_used_says_why"),  # empty_answer
-    37: ("test_medical_dicom", "test_faults_have_codes"),
-    38: ("test_medical_dicom", "test_rescale_then_window_then_inversion"),
-    39: ("test_medical_volumes", "test_nifti_faults"),
-    40: ("test_bad_inputs", "test_npz_that_would_run_code_is_refused"),
+    3: "test_images.test_jpeg_without_its_last_bytes_is_truncated_even_where_a_library_allows_it",
+    8: "test_images.test_sixteen_bit_grey_is_scaled_and_not_clipped",
+    9: "test_images.test_deep_tiff_is_scaled_by_its_declared_range",
+    24: "test_images.test_paths_stay_inside_their_folder",  # a sibling `root_evil/`, a NUL
+    26: "test_datasets.test_check_finds_every_kind_of_problem",  # duplicate_id, repeated
+    27: "test_datasets.test_check_finds_every_kind_of_problem",  # leak
+    28: "test_formats_boxes.test_files_that_are_no_text",
+    29: "test_formats_boxes.test_a_bad_line_of_json_has_a_code_and_a_place",
+    30: "test_formats_boxes.test_a_bad_line_of_json_has_a_code_and_a_place",
+    31: "test_formats_boxes.test_a_bad_line_of_json_has_a_code_and_a_place",
+    32: "test_mixture.test_missing_negatives_are_listed_and_named "
+    "test_mixture.test_impossible_mixtures_are_named",
+    33: "test_datasets.test_check_finds_every_kind_of_problem "  # label_outside
+    "test_bad_inputs.test_table_faults "  # options that repeat an entry
+    "test_trees.test_labels_that_begin_alike_share_what_they_begin_with",
+    34: "test_formats_boxes.test_a_bad_annotation_of_coco_costs_its_image_alone "
+    "test_formats_boxes.test_voc_faults "  # NaN
+    "test_datasets.test_check_finds_every_kind_of_problem",  # box_outside, fractions
+    35: "test_formats.test_a_row_that_cannot_be_used_says_why "  # placeholder
+    "test_rows.test_control_text_in_data_stays_text",
+    36: "test_formats.test_a_row_that_cannot_be_used_says_why "  # empty_answer
+    "test_rows.test_a_row_that_is_too_long_fails_by_default "
+    "test_trainer.test_dropped_samples_are_counted_and_whole_batches_may_vanish",
+    37: "test_medical_dicom.test_faults_have_codes",
+    38: "test_medical_dicom.test_rescale_then_window_then_inversion "
+    "test_medical_dicom.test_an_unknown_or_missing_codec_is_named "
+    "test_medical_dicom.test_only_listed_attributes_are_known_and_people_are_hashed",
+    39: "test_medical_volumes.test_nifti_faults",
+    40: "test_bad_inputs.test_npz_that_would_run_code_is_refused "
+    "test_bad_inputs.test_npz_zip_bomb_is_refused_by_its_header "
+    "test_bad_inputs.test_card_faults "  # YAML that names a Python object
+    "test_store.test_only_safetensors_are_read test_store.test_pointers_and_truncated_weights",
 }
 BESIDE = {
-    "BOM, CRLF, trailing spaces": ("test_formats", "test_captions_in_a_table"),
-    "mixed types, integer answers": (
-        "test_formats",
-        "test_integers_and_spaces_in_keys_are_forgiven",
-    ),
-    "ragged CSV": ("test_readers_tables", "test_rows_of_another_width_are_counted"),
-    "headerless, semicolon CSV": (
-        "test_readers_tables",
-        "test_a_table_is_read_however_it_was_saved",
-    ),
-    "big-endian NIfTI": ("test_medical_volumes", "test_scaling_and_byte_order"),
-    "masks of another shape": ("test_medical_volumes", "test_masks_that_do_not_belong"),
-    "blank split keys": ("test_readers", "test_iu_xray_blank_split_key_is_read_from_the_entries"),
-    "conversatons": (
-        "test_readers_text",
-        "test_llava_med_counts_what_is_misspelt_broken_or_absent",
-    ),
-    "LFS pointers": ("test_bad_inputs", "test_lfs_pointer_named_npz"),
-    "changed between check and train": (
-        "test_formats_bad",
-        "test_an_index_reads_a_row_once_until_its_file_changes",
-    ),
+    "BOM, CRLF, trailing spaces": "test_formats.test_captions_in_a_table",
+    "mixed types, integer answers": "test_formats.test_integers_and_spaces_in_keys_are_forgiven",
+    "ragged CSV": "test_readers_tables.test_rows_of_another_width_are_counted",
+    "headerless, semicolon CSV": "test_readers_tables.test_a_table_is_read_however_it_was_saved",
+    "big-endian NIfTI": "test_medical_volumes.test_scaling_and_byte_order",
+    "masks of another shape": "test_medical_volumes.test_masks_that_do_not_belong",
+    "blank split keys": "test_readers.test_iu_xray_blank_split_key_is_read_from_the_entries",
+    "misspelt splits": "test_formats_splits.test_a_row_whose_split_is_not_known_is_bad",
+    "conversatons": "test_readers_text.test_llava_med_counts_what_is_misspelt_broken_or_absent",
+    "LFS pointers": "test_bad_inputs.test_lfs_pointer_named_npz",
+    "changed between check and train": "test_formats_bad"
+    ".test_an_index_reads_a_row_once_until_its_file_changes",
 }
 
 
@@ -215,6 +218,7 @@ def test_every_number_has_a_test():
 
 
 @pytest.mark.parametrize("what", [*ELSEWHERE, *BESIDE], ids=str)
-def test_the_test_that_is_named_exists(what):
-    module, name = {**ELSEWHERE, **BESIDE}[what]
-    assert callable(getattr(importlib.import_module(module), name))
+def test_the_tests_that_are_named_exist(what):
+    for place in {**ELSEWHERE, **BESIDE}[what].split():
+        module, _, name = place.partition(".")
+        assert callable(getattr(importlib.import_module(module), name))

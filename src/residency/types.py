@@ -113,8 +113,9 @@ class Sample:
 
     @property
     def unit(self) -> str:
-        """What the bootstrap resamples: the patient, else the sample itself."""
-        return self.group or self.id
+        """What the bootstrap resamples: the patient, else the image or volume, else the sample."""
+        shown = self.volume.key if self.volume is not None else ""
+        return self.group or shown or (self.images[0].key if self.images else self.id)
 
 
 class Markup(str):

@@ -12,6 +12,7 @@ from residency.data.images import MEANINGS as READ_AS
 from residency.data.index import Index
 from residency.dataset import Dataset
 from residency.errors import DataError
+from residency.types import Sample
 
 SHOWN = 3  # sample ids per problem
 PROBLEMS = {
@@ -20,6 +21,7 @@ PROBLEMS = {
     "group_crosses": "samples whose group (patient) is also in another split",
     "leak": "images of a later split that an earlier split shows, pixel for pixel",
     "duplicate": "images that their own split already shows under another name",
+    "repeated": "samples that ask and answer what an earlier one of their split does about the same image",
 }
 
 
@@ -129,6 +131,7 @@ def check(dataset: Dataset, *, strict: bool = False, limit: int | None = None) -
     ids: set[str] = set()
     marks: Counter[str] = Counter()
     for split, samples in dataset.splits.items():
+        said: set[int] = set()
         for fault in faults_of(samples):
             ledger.add(fault.code, fault.where, str(fault))
         rows = range(len(samples) if limit is None else min(limit, len(samples)))
@@ -138,6 +141,10 @@ def check(dataset: Dataset, *, strict: bool = False, limit: int | None = None) -
             if sample.id in ids:
                 ledger.add("duplicate_id", sample.id)
             ids.add(sample.id)
+            statement = _statement(sample)
+            if statement in said:
+                ledger.add("repeated", sample.id)
+            said |= {statement} if statement else set()
             for picture, content in zip(sample.images, entry.contents, strict=True):
                 contents.see(picture.key, content, split, sample.id, ledger)
             marks.update(entry.marks)
@@ -170,6 +177,15 @@ def check(dataset: Dataset, *, strict: bool = False, limit: int | None = None) -
             "See them all without strict=true."
         )
     return findings
+
+
+def _statement(sample: Sample) -> int:
+    """A hash of what is asked and answered about which image or volume; 0 where there is none."""
+    shown = [picture.key for picture in sample.images]
+    shown += [sample.volume.key] if sample.volume is not None else []
+    if not shown:
+        return 0
+    return hash((sample.task, sample.question, sample.options, sample.answer, *shown))
 
 
 def _in_files(dataset: Dataset) -> Iterator[Problem]:

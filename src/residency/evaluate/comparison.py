@@ -81,14 +81,20 @@ def compare(
     if not metrics:
         raise UsageError("Name at least one metric: metrics=accuracy.")
     chosen = [metric(name) for name in metrics]
-    pairing = pair(predictions_of(Path(first)), predictions_of(Path(second)))
+    sides = {"A": predictions_of(Path(first)), "B": predictions_of(Path(second))}
+    pairing = pair(*(predictions for predictions, _ in sides.values()))
     found = [
         comparison
         for one in chosen
         for comparison in adjusted([comparison_of(p, one, seed=seed) for p in pairing.pairs])
     ]
     left = [f"{p.name[1]}: {reason}" for p in pairing.pairs for reason in unpaired(p)]
-    notes = [*pairing.notes, *left]
+    wrong = [
+        f"in {side}: {line.strip()}"
+        for side, (_, findings) in sides.items()
+        for line in str(findings).splitlines()
+    ]
+    notes = [*pairing.notes, *wrong, *left]
     print("\n".join([f"A: {first}", f"B: {second}", *notes, "", *map(shown, found)]))
     if out is not None:
         content = {"format": FORMAT, "first": first, "second": second, "seed": seed, "notes": notes}

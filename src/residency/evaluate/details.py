@@ -16,7 +16,7 @@ from residency.types import Prediction
 
 DRAWS, LEVEL = 1000, 0.95  # what `intervals` does by default
 MANY = 20_000  # more predictions are divided into groups only where one asks
-UNIT = "group (the patient) where the sample has one, else sample"
+UNIT = "group (the patient) where the sample has one, else its image"
 ABSENT = "absent"
 RULE = (
     "without a known answer_type a row is closed where it has options or where its reference is "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from residency.errors import DataError, UsageError
+from residency.evaluate.lines import Findings
 from residency.evaluate.scoring import SUMMARY
 from residency.evaluate.sources import read_any
 from residency.evaluate.store import FILE, decode, encode_answer
@@ -29,7 +30,7 @@ class Pair:
     only_second: int
     differing: int  # the same sample with another reference
     repeated: int  # further predictions of a sample that one side holds twice
-    regrouped: int  # samples whose unit of resampling differs; the first side's is used
+    regrouped: int  # samples that B resamples with others; the first side's unit is used
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,8 +41,10 @@ class Pairing:
     notes: tuple[str, ...]
 
 
-def predictions_of(path: Path) -> dict[Key, list[Prediction]]:
+def predictions_of(path: Path) -> tuple[dict[Key, list[Prediction]], Findings]:
     """All predictions under a run folder, beside a results file, or in one predictions file.
+
+    Also what is wrong with the files, in the terms of `residency score`.
 
     Raises:
         DataError: there are none.
@@ -52,22 +55,26 @@ def predictions_of(path: Path) -> dict[Key, list[Prediction]]:
         raise DataError(f"No {path}. Give a run folder or a predictions file.")
     files = sorted(path.rglob(FILE)) + sorted(path.rglob(ANSWERS)) if path.is_dir() else [path]
     found: dict[Key, list[Prediction]] = {}
+    findings = Findings()
     for file in files:
         step = _step(file, path) if path.is_dir() else ""
-        for p in _predictions(file):
+        for p in _predictions(file, findings):
             found.setdefault((step, p.dataset, p.task, p.view), []).append(p)
     if not found:
         raise DataError(
             f"{path} holds no {FILE}: without predictions nothing can be paired. "
             "Evaluate again, or name the folder that holds them."
         )
-    return found
+    return found, findings
 
 
-def _predictions(file: Path) -> Sequence[Prediction]:
+def _predictions(file: Path, findings: Findings) -> Sequence[Prediction]:
     if file.name == ANSWERS:
         return _answers(file)
-    return read_any(file, dataset="predictions").predictions
+    read = read_any(file, dataset="predictions")
+    for name, places in read.findings.places.items():
+        findings.places.setdefault(name, []).extend(places)
+    return read.predictions
 
 
 def _answers(file: Path) -> Sequence[Prediction]:
@@ -139,8 +146,15 @@ def _pair(name: Key, first: Sequence[Prediction], second: Sequence[Prediction]) 
         only_second=len(theirs) - len(both),
         differing=len(both) - len(same),
         repeated=len(first) + len(second) - len(ours) - len(theirs),
-        regrouped=sum(ours[s].unit != theirs[s].unit for s in same),
+        regrouped=_regrouped([(ours[s].unit, theirs[s].unit) for s in same]),
     )
+
+
+def _regrouped(units: Sequence[tuple[str, str]]) -> int:
+    """How many samples break a one-to-one naming: hashes of the same patients differ by machine."""
+    there: dict[str, str] = {}
+    back: dict[str, str] = {}
+    return sum(there.setdefault(a, b) != b or back.setdefault(b, a) != a for a, b in units)
 
 
 def _reference(prediction: Prediction) -> str:

@@ -30,7 +30,7 @@ def statements(
         "software": ", ".join(f"{name} {one}" for name, one in run.versions.items()),
         "command": run.command,
         "metrics": ", ".join(metric_names(rows)),
-        "statistics": "95 % percentile bootstrap over patients where they are named, else samples "
+        "statistics": "95 % percentile bootstrap over patients where they are named, else images "
         "(1,000 draws); exact McNemar, Holm, paired bootstrap for differences",
         "counts": "; ".join(_counts(rows)),
         "controls": "; ".join(_controls(rows)),

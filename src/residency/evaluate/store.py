@@ -24,7 +24,8 @@ def unit_hash(sample: Sample) -> str:
     """The bootstrap unit without the patient's name; equal units stay equal.
 
     A patient becomes a stand-in that is salted per installation (`residency.data.identity`): short
-    numbers could be found by trying them all. A sample that stands alone is a hash of its own id.
+    numbers could be found by trying them all. Without a patient it is a hash of the image, which others may
+    share, else of the sample's own id.
     """
     if sample.group:
         return stand_in(sample.group)
