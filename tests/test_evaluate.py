@@ -24,7 +24,8 @@ from residency.evaluate.predict import _distinct, predict, select
 from residency.evaluate.predict import reading as worded
 from residency.evaluate.ranking import GRID, figure, ranking
 from residency.evaluate.results import MEAN, Estimate, Row, read_results, table, write_summary
-from residency.evaluate.score import class_scores, mean_rows, score, separate
+from residency.evaluate.score import class_scores, estimates, mean_rows, score, separate
+from residency.evaluate.statistics import wilson
 from residency.evaluate.store import FILE, decode, encode, read_predictions, unit_hash
 from residency.task import Codec, Wording, text_of
 from residency.types import (
@@ -142,6 +143,13 @@ def test_units_are_hashed_and_stay_equal(tmp_path: Path) -> None:
     assert "patient" not in (tmp_path / FILE).read_text()
     assert found[0].unit == found[1].unit != found[2].unit
     assert found[0].unit == unit_hash(make_sample(0)) and len(found[0].unit) == 16
+
+
+def test_questions_about_one_image_are_one_unit_where_no_patient_is_known() -> None:
+    one = replace(make_sample(0), group="")
+    assert unit_hash(one) == unit_hash(replace(one, id="another question"))
+    assert unit_hash(one) != unit_hash(replace(make_sample(1), group=""))
+    assert unit_hash(replace(one, images=())) != unit_hash(replace(one, images=(), id="other"))
 
 
 def test_readings_put_the_image_first_and_learn_the_reference(tmp_path: Path) -> None:
@@ -444,6 +452,25 @@ def test_row_has_exactly_the_schema(tmp_path: Path) -> None:
     assert accuracy["low"] < 11 / 12 <= accuracy["high"] <= 1
     mean_f1 = np.mean([line.f1 for line in row.classes])
     assert line["metrics"]["macro_f1"]["estimate"] == pytest.approx(float(mean_f1))
+
+
+def test_a_share_of_one_or_none_is_not_certain() -> None:
+    ones, units = np.ones((6, 1)), ["a", "a", "b", "c", "d", "d"]
+    mixed = np.array([[1.0, 1], [0, 1], [1, 1], [0, 0], [1, 1], [1, 1]])
+    prepared = {
+        "accuracy": ones,
+        "parse_rate": np.repeat(ones, 2, 1) * [0, 1],
+        "closed_accuracy": mixed,
+        "response_words": np.repeat(ones, 2, 1),
+    }
+    found = estimates(prepared, units, seed=0)
+    low, high = wilson(4, 4).low, wilson(0, 4).high
+    assert found["accuracy"] == Estimate(estimate=1.0, low=low, high=1.0)
+    assert found["parse_rate"] == Estimate(estimate=0.0, low=0.0, high=high)
+    assert found["closed_accuracy"].low < found["closed_accuracy"].high
+    assert found["response_words"] == Estimate(estimate=1.0, low=1.0, high=1.0)  # no share
+    lone = estimates({"accuracy": ones}, ["a"] * 6, seed=0)["accuracy"]
+    assert lone.estimate == 1 and np.isnan(lone.low)
 
 
 def test_class_table_counts_unparsed_as_missed_only(tmp_path: Path) -> None:

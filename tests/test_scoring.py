@@ -45,6 +45,8 @@ def test_every_fault_is_counted_by_name_and_nothing_crashes(tmp_path: Path) -> N
         row(6, "yes", None), row(7, "yes", {"a": 1}), row(1), row(2, "other", "no"),
         "[1, 2]", '{"id": 8, "prediction": "ye', '{"id": 9, "prediction": NaN, "reference": "no"}',
         '{"id": 10, "prediction": "a", "reference": "a", "scores": {"a": 1e999}}',
+        '{"id": 13, "prediction": "a", "prediction": "b", "reference": "a"}',
+        {"id": 14, "prediction": "a", "reference": "a", "options": ["a", "b"], "scores": {"a": -1.0}},
     ]  # fmt: skip
     write(path, *good, *bad)
     with path.open("ab") as file:
@@ -53,12 +55,25 @@ def test_every_fault_is_counted_by_name_and_nothing_crashes(tmp_path: Path) -> N
     assert counted(found) == {
         "not_an_object": 1, "not_json": 1, "not_utf8": 1, "truncated": 1, "not_a_number": 2,
         "empty_prediction": 1, "no_prediction": 3, "bad_prediction": 1, "no_reference": 1,
-        "bad_reference": 1, "repeated_row": 1, "repeated_id": 1, "bad_scores": 1,
+        "bad_reference": 1, "repeated_row": 1, "repeated_id": 1, "bad_scores": 2, "repeated_key": 1,
     }  # fmt: skip
-    assert [p.sample for p in found.predictions] == ["1", "2", "3", "4", "5", "9", "10"]
-    assert found.rows == 15 and found.left_out == 8
+    assert [p.sample for p in found.predictions] == ["1", "2", "3", "4", "5", "9", "10", "14"]
+    assert found.rows == 17 and found.left_out == 9
     assert sum(p.answer is None for p in found.predictions) == 5
-    assert "line 11" in str(found.findings) and "cut off" in str(found.findings)
+    assert "line 16" in str(found.findings) and "cut off" in str(found.findings)
+
+
+def test_scores_are_named_by_option_or_letter(tmp_path: Path) -> None:
+    lettered = row(1, "B", "B", options=["lung", "heart"], scores={"A": -2, "B": -1})
+    found = read(write(tmp_path / "p.jsonl", lettered))
+    assert found.predictions[0].scores == {"lung": -2.0, "heart": -1.0}
+    bad = [{"lung": True, "heart": 0}, {"lung": 1, "heart": 2, "spleen": 3}, {}, [1, 2]]
+    for scores in bad:
+        found = read(write(tmp_path / "p.jsonl", {**lettered, "scores": scores}))
+        assert counted(found) == {"bad_scores": 1} and not found.predictions[0].scores
+    path = tmp_path / "p.json"
+    path.write_text('[{"id": 1, "id": 2, "prediction": "a"}, ' + json.dumps(row(1)) + "]")
+    assert counted(read(path)) == {"repeated_key": 1}
 
 
 @pytest.mark.parametrize("end", ["", ',\n{"id": 3, "pred', ",", '\n{"id": 3}]'])

@@ -12,6 +12,7 @@ import numpy as np
 from residency.errors import UsageError
 from residency.evaluate.pairing import Pair, pair, predictions_of, unpaired
 from residency.evaluate.results import is_fraction
+from residency.evaluate.score import verdicts
 from residency.evaluate.statistics import (
     Interval,
     McNemar,
@@ -21,7 +22,7 @@ from residency.evaluate.statistics import (
     paired_interval,
 )
 from residency.evaluate.store import FORMAT, write_whole
-from residency.metric import Metric, Ratio, metric
+from residency.metric import Metric, metric
 from residency.types import Prediction
 
 POWER = 0.8  # of the power line
@@ -140,17 +141,6 @@ def comparison_of(pair: Pair, one: Metric, *, seed: int) -> Comparison:
         test=test,
         detectable=detectable(n, apart, power=POWER) if apart else None,
     )
-
-
-def verdicts(one: Metric, statistics: np.ndarray) -> np.ndarray | None:
-    """1 right, 0 wrong, NaN left out, per sample; None for a metric that is not of that kind."""
-    if isinstance(one, Ratio):
-        above, below = statistics.T
-        values = np.where(below > 0, above, np.nan)
-        plain = np.isin(below, (0, 1)).all()
-    else:
-        values, plain = statistics[:, 0], statistics.shape[1] == 1
-    return values if plain and np.isin(values[~np.isnan(values)], (0, 1)).all() else None
 
 
 def _labels(predictions: Sequence[Prediction]) -> tuple[str, ...]:

@@ -176,7 +176,7 @@ class _Reader:
             answer=answer,
             reference=reference,
             unit=unit_hash(sample),
-            scores=self._scores(where, row.get("scores")),
+            scores=self._scores(where, row.get("scores"), given),
             facts=facts,
         )
 
@@ -225,12 +225,18 @@ class _Reader:
             self.findings.add("no_group", where)
         return words(value)
 
-    def _scores(self, where: str, value: Any) -> dict[str, float]:
+    def _scores(self, where: str, value: Any, given: Sequence[str]) -> dict[str, float]:
+        """A number for every option, which may be named by its letter."""
         if value is None:
             return {}
-        good = isinstance(value, dict) and all(
-            isinstance(one, int | float) and math.isfinite(one) for one in value.values()
+        numbers = isinstance(value, dict) and all(
+            isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one)
+            for one in value.values()
         )
-        if not good:
+        found = (
+            {option(name, given) or name: float(value[name]) for name in value} if numbers else {}
+        )
+        if not found or (given and found.keys() != set(given)):
             self.findings.add("bad_scores", where)
-        return {name: float(one) for name, one in value.items()} if good else {}
+            return {}
+        return found

@@ -10,11 +10,11 @@ import numpy as np
 from residency.dataset import Dataset
 from residency.errors import DataError, ResidencyError, UsageError
 from residency.evaluate.charts import text
-from residency.evaluate.comparison import verdicts
 from residency.evaluate.drawing import best_frame, crossed, drawn, picture, shapes
 from residency.evaluate.predict import select
 from residency.evaluate.results import shown
 from residency.evaluate.runs import Answered
+from residency.evaluate.score import verdicts
 from residency.metric import metric
 from residency.task import PAPER, Wording, task
 from residency.types import Answer, Box, Box3D, Point, Prediction, Sample

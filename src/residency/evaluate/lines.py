@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ LEFT_OUT = {
     "truncated": "cut off before its end: left out",
     "not_json": "not JSON: left out",
     "not_an_object": "not a JSON object: left out",
+    "repeated_key": "an object that holds a key twice: left out",
     "no_reference": "no reference: left out",
     "bad_reference": "a reference that is neither text, labels, boxes nor points: left out",
     "repeated_row": "the same id with the same content again: left out after the first",
@@ -39,7 +40,7 @@ KEPT = {
     "(write coordinates as lists of numbers)",
     "bad_options": "options that are no list of at least two texts: read as if there were none",
     "reference_outside": "a reference outside its options: kept",
-    "bad_scores": "scores that are no finite numbers per option: read as if there were none",
+    "bad_scores": "scores that are not one finite number for every option: read as if there were none",
     "mixed_scripts": "a reference in Chinese among others, without `language`: scored together",
     "mixed_languages": "another `language` than most rows: each language is scored apart",
     "no_id": "no id: named by its place in the file",
@@ -105,11 +106,14 @@ def _lines(data: bytes, findings: Findings) -> Iterator[tuple[str, Any]]:
         if not row.strip():
             continue
         try:
-            yield where, _loads(row.decode("utf-8"), where, findings)
+            value, noted = _loads(row.decode("utf-8"))
         except UnicodeDecodeError:
             findings.add("truncated" if number == last else "not_utf8", where)
         except (ValueError, RecursionError):
             findings.add("truncated" if number == last else "not_json", where)
+        else:
+            if _usable(noted, where, findings):
+                yield where, value
 
 
 def _array(data: bytes, findings: Findings) -> Iterator[tuple[str, Any]]:
@@ -120,7 +124,7 @@ def _array(data: bytes, findings: Findings) -> Iterator[tuple[str, Any]]:
         raise DataError(
             f"The JSON array is not UTF-8 text at byte {error.start}. Save it as UTF-8."
         ) from error
-    decoder, seen = _decoder()
+    decoder, noted = _decoder()
     place, number = text.index("[") + 1, 0
     while True:
         place = _skip(text, place)
@@ -132,10 +136,9 @@ def _array(data: bytes, findings: Findings) -> Iterator[tuple[str, Any]]:
         except (ValueError, RecursionError):
             findings.add("truncated", f"entry {number}")
             return
-        if seen:
-            findings.add("not_a_number", f"entry {number}")
-            seen.clear()
-        yield f"entry {number}", value
+        if _usable(noted, f"entry {number}", findings):
+            yield f"entry {number}", value
+        noted.clear()
         place = _skip(text, place)
         if text[place : place + 1] == ",":
             place += 1
@@ -150,33 +153,43 @@ def _skip(text: str, place: int) -> int:
     return place
 
 
-def _loads(text: str, where: str, findings: Findings) -> Any:
-    decoder, seen = _decoder()
-    value = decoder.decode(text)
-    if seen:
-        findings.add("not_a_number", where)
-    return value
+def _loads(text: str) -> tuple[Any, set[str]]:
+    decoder, noted = _decoder()
+    return decoder.decode(text), noted
 
 
-def _decoder() -> tuple[json.JSONDecoder, list[str]]:
-    """A decoder that reads NaN and infinities as null, and the list in which it notes them."""
-    seen: list[str] = []
+def _usable(noted: Collection[str], where: str, findings: Findings) -> bool:
+    """Count what was noted while an entry was decoded; whether it may be read."""
+    twice = "repeated_key" in noted
+    if noted:
+        findings.add("repeated_key" if twice else "not_a_number", where)
+    return not twice
+
+
+def _decoder() -> tuple[json.JSONDecoder, set[str]]:
+    """A decoder that reads NaN and infinities as null, and the set in which it notes them and keys twice."""
+    noted: set[str] = set()
+
+    def constant(text: str) -> None:
+        noted.add("not_a_number")
 
     def number(text: str) -> float | None:
         value = float(text)
-        if not math.isfinite(value):
-            seen.append(text)
-            return None
-        return value
+        return value if math.isfinite(value) else constant(text)
 
     def whole(text: str) -> int | None:
-        if len(text) < DIGITS:
-            return int(text)
-        seen.append(text)
-        return None
+        return int(text) if len(text) < DIGITS else constant(text)
 
-    decoder = json.JSONDecoder(parse_float=number, parse_int=whole, parse_constant=seen.append)
-    return decoder, seen
+    def entries(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            noted.add("repeated_key")
+        return found
+
+    decoder = json.JSONDecoder(
+        parse_float=number, parse_int=whole, parse_constant=constant, object_pairs_hook=entries
+    )
+    return decoder, noted
 
 
 def columns_of(renamed: Mapping[str, str]) -> dict[str, str]:
@@ -208,7 +221,10 @@ def require(
     """
     have = dict.fromkeys(name for row in rows for name in row)
     if not rows:
-        raise DataError(f"{path} has no rows that are JSON objects.\n{findings}")
+        raise DataError(
+            f"{path} has no rows that are JSON objects. Write one object a line, or one array of objects, "
+            f"as UTF-8.\n{findings}"
+        )
     for wanted in (column["prediction"], column["reference"], *keep):
         if wanted not in have:
             raise DataError(

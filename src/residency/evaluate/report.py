@@ -177,8 +177,8 @@ def _lead(rows: Sequence[Row]) -> str:
         else "every answer was understood"
     )
     return (
-        '<p class="note">Values with 95&#8239;% intervals below them; patients where they are named, not '
-        f"images, are resampled. Grey rows are controls. Of all rows, {said}; what is not understood "
+        '<p class="note">Values with 95&#8239;% intervals below them; patients are resampled where '
+        f"they are named, else images. Grey rows are controls. Of all rows, {said}; what is not understood "
         "counts as wrong. Not a medical device.</p>"
     )
 

@@ -12,13 +12,14 @@ from residency.evaluate.results import (
     ClassScore,
     Estimate,
     Row,
+    is_fraction,
     mean_rows,
     read_results,
     table,
     write_summary,
 )
-from residency.evaluate.statistics import intervals
-from residency.metric import metric
+from residency.evaluate.statistics import intervals, wilson
+from residency.metric import Metric, Ratio, metric
 from residency.types import Prediction
 
 __all__ = [
@@ -75,9 +76,7 @@ def row_of(
             "Score each apart (see `separate`)."
         )
     units = [p.unit for p in predictions]
-    scored = {name: (metric(name).value, statistics) for name, statistics in prepared.items()}
-    bounds = intervals(scored, units, seed=seed)
-    metrics = {name: Estimate(**bound._asdict()) for name, bound in bounds.items()}
+    metrics = estimates(prepared, units, seed=seed)
     name, task, view = kinds[0]
     return Row(
         method=method,
@@ -93,6 +92,35 @@ def row_of(
         metrics=metrics,
         classes=class_scores(predictions, dataset.labels),
     )
+
+
+def estimates(
+    prepared: Mapping[str, np.ndarray], units: Sequence[str], *, seed: int
+) -> dict[str, Estimate]:
+    """Every metric with its interval, from its statistics.
+
+    Where all samples are right, or all wrong, no draw differs; the interval then is Wilson's over the
+    units, so that a share of 0 or 1 does not look certain.
+    """
+    scored = {name: (metric(name).value, statistics) for name, statistics in prepared.items()}
+    bounds = intervals(scored, units, seed=seed)
+    for name, bound in bounds.items():
+        right = verdicts(metric(name), prepared[name]) if is_fraction(name) else None
+        if right is not None and bound.low == bound.high == bound.estimate in (0, 1):
+            used = len({u for u, value in zip(units, right, strict=True) if not np.isnan(value)})
+            bounds[name] = wilson(used if bound.estimate else 0, used)
+    return {name: Estimate(**bound._asdict()) for name, bound in bounds.items()}
+
+
+def verdicts(one: Metric, statistics: np.ndarray) -> np.ndarray | None:
+    """1 right, 0 wrong, NaN left out, per sample; None for a metric that is not of that kind."""
+    if isinstance(one, Ratio):
+        above, below = statistics.T
+        values = np.where(below > 0, above, np.nan)
+        plain = np.isin(below, (0, 1)).all()
+    else:
+        values, plain = statistics[:, 0], statistics.shape[1] == 1
+    return values if plain and np.isin(values[~np.isnan(values)], (0, 1)).all() else None
 
 
 def separate(predictions: Sequence[Prediction]) -> list[list[Prediction]]:

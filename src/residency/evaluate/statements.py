@@ -31,7 +31,8 @@ def statements(
         "command": run.command,
         "metrics": ", ".join(metric_names(rows)),
         "statistics": "95 % percentile bootstrap over patients where they are named, else images "
-        "(1,000 draws); exact McNemar, Holm, paired bootstrap for differences",
+        "(1,000 draws), Wilson where all are right or all wrong; exact McNemar, Holm, paired bootstrap "
+        "for differences",
         "counts": "; ".join(_counts(rows)),
         "controls": "; ".join(_controls(rows)),
         "power": _power(rows),

@@ -8,7 +8,7 @@ from typing import Any
 
 from residency.errors import UsageError
 from residency.evaluate.results import Estimate, with_interval
-from residency.evaluate.statistics import intervals
+from residency.evaluate.score import estimates
 from residency.metric import metric
 from residency.types import Prediction
 
@@ -105,10 +105,8 @@ def subgroups(
         raise UsageError(f"No prediction carries {fact!r}, so there are no subgroups by it.")
     found = []
     for name, members in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
-        scored = {
-            one: (metric(one).value, metric(one).prepare(members, labels)) for one in metric_ids
-        }
-        for one, bound in intervals(scored, [p.unit for p in members], seed=seed).items():
+        prepared = {one: metric(one).prepare(members, labels) for one in metric_ids}
+        for one, value in estimates(prepared, [p.unit for p in members], seed=seed).items():
             found.append(
                 Subgroup(
                     dataset=members[0].dataset,
@@ -119,7 +117,7 @@ def subgroups(
                     n=len(members),
                     small=len(members) < SMALL,
                     metric=one,
-                    value=Estimate(**bound._asdict()),
+                    value=value,
                 )
             )
     return found
