@@ -100,6 +100,16 @@ def test_degenerate_data() -> None:
     cluster = interval(mean, coin(20, 0.5), ["p"] * 20, seed=0)
     assert math.isnan(cluster.low) and not math.isnan(cluster.estimate)
     assert interval(mean, np.ones((5, 1)), list("abcde"), seed=0) == (1, 1, 1)
+
+    def second(statistics: np.ndarray, weights: np.ndarray) -> np.ndarray:  # of rows that count
+        above, below = (weights @ statistics).T
+        return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
+
+    few = np.array([[1.0, 1], [0, 1], [1, 1], [0, 0], [1, 1]])  # 1 draw in 3,125 is undefined
+    found = interval(second, few, list("abcde"), seed=0, draws=20_000)
+    assert 0 < found.low < 0.75 < found.high == 1
+    rare = interval(second, few[2:4], list("ab"), seed=0)  # a quarter of the draws is
+    assert rare.estimate == 1 and math.isnan(rare.low)
     with pytest.raises(UsageError, match="no predictions"):
         interval(mean, np.ones((0, 1)), [], seed=0)
     with pytest.raises(UsageError, match="one unit per row"):

@@ -10,6 +10,7 @@ from scipy.stats import binom
 from residency.errors import UsageError
 
 Value = Callable[[np.ndarray, np.ndarray], np.ndarray]  # `Metric.value`
+UNDEFINED = 0.05  # of the draws: more of them, and an interval would speak of a subset (ours)
 _CELLS = 4_000_000  # weights held at once: 32 MB
 
 
@@ -215,14 +216,21 @@ def _percentiles(
     draws: int,
     level: float,
 ) -> list[Interval]:
-    """The ends for every column of `values`; NaN with one cluster, or where a draw is undefined."""
+    """The ends for every column of `values`; NaN with one cluster.
+
+    Draws that are undefined (none of the rows that a metric uses) are left out, up to a twentieth of them;
+    with more the ends are NaN.
+    """
     numbers: dict[str, int] = {}  # by first appearance: stand-ins of patients differ by machine
     member = np.array([numbers.setdefault(unit, len(numbers)) for unit in units], dtype=np.int64)
     if len(numbers) < 2:
         return [Interval(float(estimate), float("nan"), float("nan")) for estimate in estimates]
-    drawn = [values(weights) for weights in _weights(len(numbers), member, seed, draws)]
-    tail = (1 - level) / 2
-    low, high = np.quantile(np.concatenate(drawn), [tail, 1 - tail], axis=0)
+    drawn = np.concatenate([values(w) for w in _weights(len(numbers), member, seed, draws)])
+    tails = [(1 - level) / 2, 1 - (1 - level) / 2]
+    low, high = np.quantile(drawn, tails, axis=0)
+    lost = np.isnan(drawn).mean(0)
+    for column in np.flatnonzero((lost > 0) & (lost <= UNDEFINED)):
+        low[column], high[column] = np.nanquantile(drawn[:, column], tails)
     return [Interval(*map(float, ends)) for ends in zip(estimates, low, high, strict=True)]
 
 
