@@ -175,10 +175,16 @@ def _decoder() -> tuple[json.JSONDecoder, set[str]]:
 
     def number(text: str) -> float | None:
         value = float(text)
-        return value if math.isfinite(value) else constant(text)
+        if math.isfinite(value):
+            return value
+        noted.add("not_a_number")
+        return None
 
     def whole(text: str) -> int | None:
-        return int(text) if len(text) < DIGITS else constant(text)
+        if len(text) < DIGITS:
+            return int(text)
+        noted.add("not_a_number")
+        return None
 
     def entries(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
