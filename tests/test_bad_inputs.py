@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from residency.data.bad import LeftOut, Policy, sift
 from residency.data.check import check
 from residency.dataset import open_dataset
 from residency.datasets import folder, medmnist, table
@@ -182,18 +183,24 @@ TABLES = [
     ([{"image": "a", "lable": "x"}], "Did you mean 'lable'"),
     ([{"image": "a", "question": "q"}], "lacks the column answer"),
     ([GOOD | {"question": "q", "answer": "a"}], "has both 'label' and 'question'"),
-    ([GOOD | {"id": "1"}, GOOD | {"id": "1"}], "1 ids on several rows: 1"),
-    ([GOOD, GOOD | {"label": ""}], "an empty label in data row 2"),
-    ([GOOD, GOOD | {"image": ""}], "an empty image in data row 2"),
-    ([{"image": "a", "question": "q", "answer": " "}], "an empty answer in data row 1"),
-    ([GOOD | {"split": "trian"}], "has split 'trian'; allowed: train"),
-    ([GOOD, GOOD | {"label": "y", "split": "test"}], "data row 2 has label 'y', which is not in"),
+    ([GOOD | {"id": "1"}, GOOD | {"id": "1"}], "data row 2: the id '1' of data row 1 again"),
+    ([GOOD, GOOD | {"label": ""}], "data row 2: an empty label"),
+    ([GOOD, GOOD | {"image": ""}], "data row 2: an empty image"),
+    ([{"image": "a", "question": "q", "answer": " "}], "data row 1: an empty answer"),
+    (
+        [GOOD | {"split": "trian"}],
+        "split 'trian'; expected train, val or test. Did you mean 'train'",
+    ),
+    (
+        [GOOD, GOOD | {"label": "y", "split": "test"}],
+        "data row 2: label 'y', which is not in train: x",
+    ),
     ([GOOD, GOOD | {"label": "X"}], "'X' and 'x' differ only by case"),
     ([GOOD | {"image": "../b.png"}], "'../b.png', which leads out of the table's folder"),
     ([GOOD | {"image": "/etc/passwd"}], "leads out of"),
     ([GOOD | {"image": "c/../../b.png"}], "leads out of"),
-    ([GOOD | {"language": "de"}], "has language 'de'; allowed: en, zh"),
-    ([GOOD | {"options": "y|z"}], "data row 1 has answer 'x' outside its options y, z"),
+    ([GOOD | {"language": "de"}], "language 'de'; allowed: en, zh"),
+    ([GOOD | {"options": "y|z"}], "data row 1: answer 'x' outside its options y, z"),
     ([GOOD | {"options": "x|x"}], "a repeated entry in options x, x"),
 ]
 
@@ -201,7 +208,47 @@ TABLES = [
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 @pytest.mark.parametrize(("rows", "says"), TABLES)
 def test_table_faults(tmp_path, rows, says, suffix):
-    assert says in refusal(write_rows(tmp_path / f"t{suffix}", rows))
+    """A bad row costs itself alone; where there is no other, or no row can be told, the table is refused."""
+    path = str(write_rows(tmp_path / f"t{suffix}", rows))
+    if len(rows) == 1 or "differ only" in says:
+        assert says in refusal(path)
+        return
+    dataset = open_dataset(path)
+    (found,) = dataset.splits.values()
+    assert len(found) == 1 and found[0].answer == "x"
+    (fault,) = found.faults
+    assert says in str(fault) and fault.code in dataset.notes[-2]
+    assert [(p.code, p.count) for p in check(dataset).problems if "image_" not in p.code] == [
+        (fault.code, 1)
+    ]
+
+
+def test_rows_that_are_bad_are_left_out_of_a_table_where_that_is_asked_for(tmp_path):
+    rows = [GOOD | {"image": f"{n}.png", "id": str(n)} for n in range(9)]
+    rows += [GOOD | {"id": "8"}, GOOD | {"label": "", "split": "test", "id": "9"}]
+    for n in range(9):
+        write_image(tmp_path / f"{n}.png", n)
+    dataset = open_dataset(str(write_rows(tmp_path / "t.csv", rows)))
+    assert {name: len(some) for name, some in dataset.splits.items()} == {"train": 9}
+    with pytest.raises(DataError, match=r"2 bad rows of 11; the first: .*data row 10: the id '8'"):
+        sift(dataset, Policy(), left_out=LeftOut(tmp_path / "out")).split("train")
+    some = Policy(on_bad="quarantine", max_bad=0.5)
+    assert len(sift(dataset, some, left_out=LeftOut(tmp_path / "out")).split("train")) == 9
+    assert "duplicate_id" in (tmp_path / "out" / "bad.jsonl").read_text()
+
+
+def test_a_table_may_be_saved_with_semicolons(tmp_path):
+    (tmp_path / "t.csv").write_text('image;label\na.png;"x;y"\nb.png;z, or not\n')
+    dataset = open_dataset(str(tmp_path / "t.csv"))
+    assert dataset.labels == ("x;y", "z, or not")
+    (tmp_path / "t.csv").write_text("image;text\na.png;Fluid, much of it.\n")
+    assert open_dataset(str(tmp_path / "t.csv")).splits["train"][0].answer == "Fluid, much of it."
+
+
+@pytest.mark.parametrize("twin", ["do\u200bg", "\u202edog", "DOG", "ｄｏｇ", "dog."])
+def test_labels_that_nobody_can_tell_apart_are_refused(tmp_path, twin):
+    rows = [GOOD | {"label": "dog"}, GOOD | {"label": twin}]
+    assert "differ only" in refusal(write_rows(tmp_path / "t.csv", rows))
 
 
 TEXTS = [
@@ -250,7 +297,8 @@ def test_declared_labels_replace_those_of_train(tmp_path):
     (tmp_path / "residency.yaml").write_text("labels: [y, x]")
     assert open_dataset(str(path)).labels == ("y", "x")
     (tmp_path / "residency.yaml").write_text("labels: [x, z]")
-    assert "'y', which is not declared: x, z" in refusal(path)
+    (fault,) = open_dataset(str(path)).splits["train"].faults
+    assert "'y', which is not declared: x, z" in str(fault)
 
 
 def test_missing_images_are_counted_by_check_and_named_at_load(tmp_path):

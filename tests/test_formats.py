@@ -146,6 +146,13 @@ def test_a_row_that_cannot_be_used_says_why(value, code, says):
     assert caught.value.code == code and "rows.json row 3" in str(caught.value)
 
 
+def test_rows_may_lie_under_one_key(tmp_path):
+    (tmp_path / "a.png").write_bytes(png())
+    row = {"image": "a.png", "caption": "A chest."}
+    (tmp_path / "x.json").write_text(json.dumps({"version": 1, "data": [row]}))
+    assert open_dataset(str(tmp_path / "x.json")).splits["train"][0].answer == "A chest."
+
+
 def test_captions_in_a_table(tmp_path):
     (tmp_path / "a.png").write_bytes(png())
     path = tmp_path / "x.csv"

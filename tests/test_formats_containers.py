@@ -79,6 +79,19 @@ def test_parquet_conversations_with_several_images_and_a_bad_row(tmp_path):
     assert (fault.code, fault.where) == ("placeholder", "x row 2")
 
 
+def test_labels_of_a_kind_that_is_none_are_bad_rows(tmp_path):
+    path = tmp_path / "x.parquet"
+    for labels, good in (([1.5, float("nan")], 1), ([2, None], 1), ([["a"], ["b"]], 0)):
+        pyarrow.parquet.write_table(table((0, 1), label=labels, split=["train"] * 2), path)
+        if not good:
+            with pytest.raises(DataError, match="label is list; expected text"):
+                open_dataset(str(path))
+            continue
+        dataset = open_dataset(str(path))
+        rows = dataset.splits["train"]
+        assert (len(rows), len(rows.faults), len(dataset.labels)) == (1, 1, 1)
+
+
 def save_to_disk(folder, rows: pa.Table, names) -> None:
     folder.mkdir(parents=True)
     path = str(folder / "data-00000-of-00001.arrow")
@@ -152,6 +165,13 @@ def test_webdataset_classes_and_faults(tmp_path):
     assert dataset.labels == ("0", "1")
     (fault,) = [fault for rows in dataset.splits.values() for fault in rows.faults]
     assert fault.code == "shape" and fault.where.endswith("x.tar sample 5")
+    with tarfile.open(tmp_path / "twice.tar", "w") as tar:
+        for data in (png(0), png(1)):
+            info = tarfile.TarInfo("1.png")
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    with pytest.raises(DataError, match=r"'\.png' twice"):
+        open_dataset(str(tmp_path / "twice.tar"))
     path.write_bytes(path.read_bytes()[:700])
     with pytest.raises(DataError, match=r"x\.tar is (cut off|not a whole)"):
         open_dataset(str(path))

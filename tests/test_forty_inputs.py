@@ -200,7 +200,8 @@ BESIDE = {
     "BOM, CRLF, trailing spaces": "test_formats.test_captions_in_a_table",
     "mixed types, integer answers": "test_formats.test_integers_and_spaces_in_keys_are_forgiven",
     "ragged CSV": "test_readers_tables.test_rows_of_another_width_are_counted",
-    "headerless, semicolon CSV": "test_readers_tables.test_a_table_is_read_however_it_was_saved",
+    "headerless, semicolon CSV": "test_readers_tables.test_a_table_is_read_however_it_was_saved "
+    "test_bad_inputs.test_a_table_may_be_saved_with_semicolons",
     "big-endian NIfTI": "test_medical_volumes.test_scaling_and_byte_order",
     "masks of another shape": "test_medical_volumes.test_masks_that_do_not_belong",
     "blank split keys": "test_readers.test_iu_xray_blank_split_key_is_read_from_the_entries",

@@ -2,6 +2,7 @@
 
 import functools
 import tarfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,9 @@ def row_of(group: Group, *, pixels: bool = True) -> dict[str, object]:
     where = f"{group.shard} sample {group.key}"
     row: dict[str, object] = {}
     images: list[bytes | str] = []
+    twice = [name for name, n in Counter(m.suffix for m in group.members).items() if n > 1]
+    if twice:
+        raise RowError("member", where, f"{twice[0]!r} twice. Keep one of them.")
     for member in group.members:
         end = f".{member.suffix.rpartition('.')[2]}"
         if end in SUFFIXES:

@@ -8,12 +8,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.ipc
 import pyarrow.parquet
 
@@ -243,8 +243,10 @@ def _labels(tables: Mapping[str, pa.Table]) -> tuple[str, ...]:
     found: set[str] = set()
     for table in tables.values():
         if shape_of(set(table.column_names)) == "label":
+            values = table["label"].to_pylist()
+            found |= {str(value) for value in values if isinstance(value, str | int)}
             found |= {
-                str(value) for value in pc.unique(table["label"]).to_pylist() if value is not None
+                str(value) for value in values if isinstance(value, float) and isfinite(value)
             }
     return tuple(sorted(found))
 

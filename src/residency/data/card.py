@@ -1,6 +1,7 @@
 """What a person declares about data on disk, in `residency.yaml` or `dataset.json` beside it."""
 
 import json
+import unicodedata
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,13 @@ def distinct_labels(labels: tuple[str, ...], where: str) -> tuple[str, ...]:
     """The labels, once it is sure that a response can tell them apart.
 
     Raises:
-        DataError: two labels differ only by case, spaces or final punctuation.
+        DataError: two labels differ only by case, spaces, marks without width or final punctuation.
     """
     seen: dict[str, str] = {}
     for label in labels:
-        twin = seen.setdefault(normalise(label), label)
+        # Marks that nobody sees, such as a zero-width space or a change of direction, tell nothing apart.
+        bare = "".join(c for c in label if unicodedata.category(c) != "Cf")
+        twin = seen.setdefault(normalise(bare), label)
         if twin is not label:
             raise DataError(
                 f"{where}: the labels {twin!r} and {label!r} differ only by case, spaces or "

@@ -55,9 +55,17 @@ def _text(path: Path) -> str:
     return text
 
 
+def delimiter_of(text: str, suffix: str) -> str:
+    """What separates the columns of a CSV or TSV, by its header: some save with semicolons."""
+    header = text.partition("\n")[0]
+    if suffix == ".tsv":
+        return "\t"
+    return ";" if ";" in header and "," not in header else ","
+
+
 def _csv(path: Path) -> Columns:
     text = _text(path)
-    delimiter = "\t" if path.suffix == ".tsv" else ","
+    delimiter = delimiter_of(text, path.suffix)
     try:
         header = next(csv.reader(io.StringIO(text), delimiter=delimiter), [])
     except csv.Error as error:
@@ -179,3 +187,15 @@ def _scalar(value: Any, where: str) -> str:
     raise DataError(
         f"{where} is {type(value).__name__}; expected text, a number or a list of text."
     )
+
+
+def many(text: str) -> tuple[str, ...]:
+    """The entries of a cell: a JSON list of text, else what `|` separates."""
+    if text.startswith("["):
+        try:
+            listed = json.loads(text)
+        except ValueError:
+            listed = None
+        if isinstance(listed, list) and all(isinstance(entry, str) for entry in listed):
+            return tuple(entry.strip() for entry in listed)
+    return tuple(entry.strip() for entry in text.split("|") if entry.strip())

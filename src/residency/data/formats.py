@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from residency.data.card import CARD_FILES, Card, distinct_labels, read_card
-from residency.data.columns import read_columns
+from residency.data.columns import delimiter_of, read_columns
 from residency.data.documents import RowError, json_lines, read_json
 from residency.data.images import file_picture, read_image
 from residency.data.rows import Rows
@@ -29,7 +29,7 @@ from residency.provenance import file_hash
 from residency.types import Picture, Sample
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".tsv")
-TABLES = {".csv": ",", ".tsv": "\t"}
+TABLES = (".csv", ".tsv")
 HEAD = 1 << 20  # bytes read to tell the shape of a file
 MEDIA = ("", "images", "image", "media", "imgs")  # folders in which paths may start
 Entry = Said | RowError
@@ -63,6 +63,13 @@ def gathered(
     return found
 
 
+def unusable(faults: Mapping[str, Sequence[RowError]]) -> Iterator[str]:
+    """A sentence that counts faults by code, where there are any."""
+    if counts := Counter(entry.code for some in faults.values() for entry in some):
+        listed = ", ".join(f"{code} {count}" for code, count in counts.most_common())
+        yield f"Rows that cannot be used: {listed}. See `data check`."
+
+
 def files_of(path: Path, suffixes: Sequence[str] = SUFFIXES) -> dict[str, Path]:
     """The file of each split, under "" for a file that is not one split; empty where none is."""
     try:
@@ -88,12 +95,16 @@ def first_row(path: Path) -> Mapping[str, object]:
         with path.open("rb") as stream:
             head = stream.read(HEAD).decode("utf-8-sig", errors="ignore").lstrip()
         if path.suffix in TABLES:
-            names = next(csv.reader(head.splitlines()[:1], delimiter=TABLES[path.suffix]), [])
+            delimiter = delimiter_of(head, path.suffix)
+            names = next(csv.reader(head.splitlines()[:1], delimiter=delimiter), [])
             return dict.fromkeys(name.strip() for name in names)
         start = head.index("{")
         if head[:start].strip() not in ("", "["):
             return {}
         value = json.JSONDecoder().raw_decode(head, start)[0]
+        inside = [v[0] for v in value.values() if isinstance(v, list) and v]
+        if len(inside) == 1 and isinstance(inside[0], dict) and not shape_of(set(value)):
+            value = inside[0]  # {"data": [...]} and the like
         return {key.strip(): entry for key, entry in value.items()}
     except json.JSONDecodeError:  # longer than the head, or damaged: the keys are what is left
         return dict.fromkeys(re.findall(r'"\s*(\w+)\s*"\s*:', head[:10_000]))
@@ -196,9 +207,7 @@ def as_dataset(
     labels = card.labels or _labels(splits)
     if count := sum(entry.unheard for entry in said):
         notes.append(f"System turns left out, because the task words the instruction: {count}.")
-    if counts := Counter(entry.code for some in faults.values() for entry in some):
-        listed = ", ".join(f"{code} {count}" for code, count in counts.most_common())
-        notes.append(f"Rows that cannot be used: {listed}. See `data check`.")
+    notes += unusable(faults)
     return Dataset(
         name=name,
         splits={

@@ -9,6 +9,7 @@ token. An `<image>` tag only says that an image is meant; tags must be as many a
 import base64
 import binascii
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -155,6 +156,8 @@ def _decoded(text: str, where: str) -> bytes:
 def _text(value: object, where: str, key: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise RowError("text", where, f"{key} is {type(value).__name__}; expected text.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise RowError("text", where, f"{key} is {value}, which is no number.")
     return str(value).strip()
 
 

@@ -8,9 +8,6 @@ folder may declare modality (en, zh), licence, source, labels, multi_label.
 """
 
 import functools
-import json
-import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +16,18 @@ import pyarrow.compute as pc
 
 from residency.catalog import suggest
 from residency.data.card import Card, distinct_labels, read_card
-from residency.data.columns import SUFFIXES, Columns, read_columns
+from residency.data.columns import SUFFIXES, Columns, many, read_columns
+from residency.data.formats import Partial, gathered, unusable
 from residency.data.images import file_picture
-from residency.data.rows import Rows
 from residency.data.splits import SPLITS, SYNONYMS, assign
+from residency.data.table_faults import (
+    Faults,
+    cell_faults,
+    entries,
+    holding,
+    option_faults,
+    split_faults,
+)
 from residency.dataset import Dataset
 from residency.errors import DataError
 from residency.provenance import file_hash
@@ -92,9 +97,12 @@ def recognises(path: Path) -> bool:
 def load(where: str) -> Dataset:
     """Open a table; images are looked for when they are read.
 
+    A row that cannot be used (an empty or unknown value, an id again, an image path that leaves the folder, a
+    label that training never shows) is kept beside the samples of its split: see `data.bad`.
+
     Raises:
-        DataError: no such file, not well formed, a column missing, an id twice, an image path that
-            leaves the folder, an empty or unknown value, or a label that training never shows.
+        DataError: no such file, not well formed, a column missing, no row that can be used, or labels
+            that cannot be told apart.
     """
     path = Path(where)
     if not where or not path.is_file():
@@ -103,16 +111,26 @@ def load(where: str) -> Dataset:
     columns = read_columns(path)
     notes = [*card.notes] if "modality" not in columns else []
     columns = _wanted(path, columns, notes)
-    _check_cells(path, columns)
-    splits = _splits(path, columns, notes)
-    multi, labels = _labels(path, columns, card, splits, "split" in columns)
+    faults = Faults(path)
+    cell_faults(columns, faults)
+    sides = _sides(columns, faults, notes)
+    multi, labels = _labels(columns, card, sides, faults)
+    if "options" in columns:
+        answers = columns["label" if "label" in columns else "answer"]
+        option_faults(columns["options"], answers, multi, faults)
     table = Table(path, columns, card, labels, multi)
-    _check_options(table)
+    rows = {
+        split: faults.without(np.flatnonzero(sides == place)) for place, split in enumerate(SPLITS)
+    }
+    kept = gathered(faults.by_split(sides), [split for split in SPLITS if len(rows[split])], path)
+    notes += unusable(kept)
+    if empty := [split for split in SPLITS if split not in kept]:
+        notes.append(f"No rows for {', '.join(empty)}.")
     return Dataset(
         name=path.stem,
         splits={
-            split: Rows(len(rows), functools.partial(table.sample, rows))
-            for split, rows in splits.items()
+            split: Partial(len(rows[split]), functools.partial(table.sample, rows[split]), bad)
+            for split, bad in kept.items()
         },
         labels=labels,
         multi_label=multi,
@@ -122,18 +140,6 @@ def load(where: str) -> Dataset:
         licence=card.licence,
         notes=tuple(notes),
     )
-
-
-def many(text: str) -> tuple[str, ...]:
-    """The entries of a cell: a JSON list of text, else what `|` separates."""
-    if text.startswith("["):
-        try:
-            listed = json.loads(text)
-        except ValueError:
-            listed = None
-        if isinstance(listed, list) and all(isinstance(entry, str) for entry in listed):
-            return tuple(entry.strip() for entry in listed)
-    return tuple(entry.strip() for entry in text.split("|") if entry.strip())
 
 
 def _wanted(path: Path, columns: Columns, notes: list[str]) -> Columns:
@@ -166,68 +172,26 @@ def _wanted(path: Path, columns: Columns, notes: list[str]) -> Columns:
     return kept
 
 
-def _check_cells(path: Path, columns: Columns) -> None:
-    """Refuse what no row may hold."""
-    for name in ("image", "question", "answer", "id"):
-        if name in columns:
-            empty = np.flatnonzero(pc.equal(columns[name], "").to_numpy(zero_copy_only=False))
-            _refuse(path, empty, f"an empty {name}", "Fill or remove them.")
-    if "id" in columns:
-        counts = pc.value_counts(columns["id"]).to_pylist()
-        if twice := [entry["values"] for entry in counts if entry["counts"] > 1]:
-            raise DataError(
-                f"{path} has {len(twice)} ids on several rows: {', '.join(twice[:5])}. "
-                "Every id must be unique."
-            )
-    if "language" in columns:
-        for value in pc.unique(columns["language"]).to_pylist():
-            if value not in ("en", "zh", ""):
-                raise DataError(f"{path} has language {value!r}; allowed: en, zh.")
-    for name in pc.unique(columns["image"]).to_pylist():
-        tidy = os.path.normpath(name)
-        if os.path.isabs(name) or tidy.split(os.sep)[0] == os.pardir:
-            raise DataError(
-                f"{path} has image {name!r}, which leads out of the table's folder. "
-                "Use paths relative to that folder."
-            )
-
-
-def _refuse(path: Path, rows: np.ndarray, what: str, remedy: str) -> None:
-    if len(rows):
-        shown = ", ".join(str(row + 1) for row in rows[:5])
-        more = f" ... ({len(rows)} in all)" if len(rows) > 5 else ""
-        raise DataError(f"{path} has {what} in data row {shown}{more}. {remedy}")
-
-
-def _splits(path: Path, columns: Columns, notes: list[str]) -> dict[str, np.ndarray]:
-    """Row numbers by split."""
-    if "split" in columns:
-        unique = pc.unique(columns["split"]).to_pylist()
-        if unknown := [value for value in unique if value.lower() not in SYNONYMS]:
-            raise DataError(
-                f"{path} has split {', '.join(map(repr, unknown[:5]))}; allowed: "
-                f"{', '.join(SYNONYMS)}."
-            )
-        place = {value: SPLITS.index(SYNONYMS[value.lower()]) for value in unique}
-        sides = np.array([place[value] for value in columns["split"].to_pylist()])
-    else:
-        images = columns["image"].to_pylist()
-        groups = columns["group"].to_pylist() if "group" in columns else [""] * len(images)
-        # The prefix keeps a patient and an image of the same name apart.
-        units = [f"g{group}" if group else f"i{i}" for group, i in zip(groups, images, strict=True)]
-        sides = assign(units)
-        notes.append(
-            f"No column split: {'groups' if 'group' in columns else 'images'} were split "
-            "70/10/20, seed 0."
-        )
-    found = {split: np.flatnonzero(sides == place) for place, split in enumerate(SPLITS)}
-    if empty := [split for split, rows in found.items() if not len(rows)]:
-        notes.append(f"No rows for {', '.join(empty)}.")
-    return {split: rows for split, rows in found.items() if len(rows)}
+def _sides(columns: Columns, faults: Faults, notes: list[str]) -> np.ndarray:
+    """The place in `SPLITS` of every row, `[n]`; by group or image where the table states none."""
+    if "split" in columns and pc.max(pc.utf8_length(columns["split"])).as_py():
+        split_faults(columns["split"], faults)
+        words = columns["split"].to_pylist()
+        return np.array([SPLITS.index(SYNONYMS.get(word.lower(), SPLITS[0])) for word in words])
+    images = columns["image"].to_pylist()
+    groups = columns["group"].to_pylist() if "group" in columns else [""] * len(images)
+    # The prefix keeps a patient and an image of the same name apart.
+    units = [f"g{group}" if group else f"i{i}" for group, i in zip(groups, images, strict=True)]
+    notes.append(
+        f"No column split: {'groups' if 'group' in columns else 'images'} were split "
+        "70/10/20, seed 0."
+    )
+    columns.pop("split", None)
+    return assign(units)
 
 
 def _labels(
-    path: Path, columns: Columns, card: Card, splits: dict[str, np.ndarray], given: bool
+    columns: Columns, card: Card, sides: np.ndarray, faults: Faults
 ) -> tuple[bool, tuple[str, ...]]:
     """Whether samples have several labels, and the closed set: declared, else that of train.
 
@@ -239,48 +203,23 @@ def _labels(
     unique = pc.unique(cells).to_pylist()
     multi = card.multi_label or any("|" in text or _is_list(text) for text in unique)
     if not multi:
-        empty = np.flatnonzero(pc.equal(cells, "").to_numpy(zero_copy_only=False))
-        _refuse(path, empty, "an empty label", "Fill them, or declare `multi_label: true`.")
-    shown = cells.take(splits["train"]) if given and "train" in splits else cells
-    allowed = card.labels or tuple(sorted(_entries(pc.unique(shown).to_pylist(), multi)))
+        empty = "an empty label. Fill it, or declare `multi_label: true`."
+        faults.add(holding(cells, ""), "empty_answer", empty)
+    train = np.flatnonzero(sides == 0) if "split" in columns else np.arange(len(sides))
+    shown = faults.without(train if len(train) else np.arange(len(sides)))
+    allowed = card.labels or tuple(sorted(entries(pc.unique(cells.take(shown)).to_pylist(), multi)))
     for text in unique:
-        if outside := sorted(_entries([text], multi) - set(allowed)):
-            row = int(pc.index(cells, text).as_py()) + 1
+        if outside := sorted(entries([text], multi) - set(allowed)):
             where = "declared" if card.labels else "in train"
-            raise DataError(
-                f"{path} data row {row} has label {outside[0]!r}, which is not {where}: "
-                f"{', '.join(allowed[:20])}{' ...' if len(allowed) > 20 else ''}."
-                f"{suggest(outside[0], list(allowed))} Correct it, or declare `labels`."
+            faults.add(
+                holding(cells, text),
+                "label_outside",
+                f"label {outside[0]!r}, which is not {where}: {', '.join(allowed[:20])}"
+                f"{' ...' if len(allowed) > 20 else ''}.{suggest(outside[0], list(allowed))} "
+                "Correct it, or declare `labels`.",
             )
-    return multi, distinct_labels(allowed, str(path))
-
-
-def _entries(cells: Iterable[str], multi: bool) -> set[str]:
-    return {entry for text in cells for entry in (many(text) if multi else (text,))}
+    return multi, distinct_labels(allowed, str(faults.path))
 
 
 def _is_list(text: str) -> bool:
     return text.startswith("[") and many(text) != (text,)
-
-
-def _check_options(table: Table) -> None:
-    """Every answer is one of its row's options."""
-    if "options" not in table.columns:
-        return
-    answers = table.columns["label" if "label" in table.columns else "answer"].to_pylist()
-    seen: set[tuple[str, str]] = set()
-    for row, pair in enumerate(zip(table.columns["options"].to_pylist(), answers, strict=True)):
-        options = many(pair[0])
-        if not options or pair in seen:
-            continue
-        seen.add(pair)
-        distinct_labels(options, f"{table.path} data row {row + 1}")
-        outside = _entries([pair[1]], table.multi_label) - set(options)
-        if outside or len(set(options)) < len(options):
-            what = (
-                f"answer {sorted(outside)[0]!r} outside its" if outside else "a repeated entry in"
-            )
-            raise DataError(
-                f"{table.path} data row {row + 1} has {what} options {', '.join(options)}. "
-                "Correct the row."
-            )
