@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from safetensors.torch import load_file
 
 import models
 import ranks
+from residency.data.mixture import Mixture
 from residency.data.sampler import Sampler
 from residency.errors import CheckpointError, DataError, ResidencyError, UsageError
 from residency.model import store
 from residency.model.huggingface import Backbone, Limits
 from residency.objectives.likelihood import Likelihood
+from residency.task import Wording
 from residency.train import checkpoint
 from residency.train.feed import Feed
 from residency.train.journal import Journal, read_journal
@@ -345,6 +348,44 @@ def test_audit_catches_a_part_without_gradient(tmp_path):
     one = ranks.run(tmp_path, backbone=ranks.with_expert(), train=ranks.CONNECT)  # reads PLAIN only
     with pytest.raises(ResidencyError, match=r"without gradient: \['exemplar_connector'\]"):
         one()
+
+
+def seldom_seen(folder: Path, *images: int, **changes: Any) -> Any:
+    """The vision encoder trains, and the samples of these numbers alone have an image."""
+    data = ranks.dataset(8)
+    samples = tuple(
+        replace(one, images=one.images if k in images else ())
+        for k, one in enumerate(data.splits["train"])
+    )
+    backbone = ranks.fresh()
+    mixed = Mixture.of(
+        [replace(data, splits={"train": samples})], "train", wording=Wording(), codec=backbone.codec
+    )
+    train = {**ranks.QUIET_LM, "vision_encoder": Full(lr=1e-6)}
+    schedule = {"updates": 4, "batch_size": 2, **changes}
+    return ranks.run(folder, mixture=mixed, backbone=backbone, train=train, schedule=schedule)
+
+
+def test_the_audit_of_what_sees_images_waits_for_one(tmp_path):
+    order = [index for batch in Sampler(8, 2, seed=3) for index in batch]
+    outcome = seldom_seen(tmp_path / "late", order[5])()
+    assert outcome.audit["received_gradient"] == ["language_model", "vision_encoder"]
+    without = r"without gradient: \['vision_encoder'\]"
+    for updates in (2, 6):  # the run ends, or an epoch does
+        with pytest.raises(ResidencyError, match=without):
+            seldom_seen(tmp_path / f"never{updates}", updates=updates)()
+    assert len(journal(tmp_path / "never6")) == 3
+
+
+def test_a_resumed_run_need_not_see_an_image_again(tmp_path, monkeypatch):
+    order = [index for batch in Sampler(8, 2, seed=3) for index in batch]
+    one = seldom_seen(tmp_path, order[0])
+    one.save_every = 2
+    stop_at(monkeypatch, 3, crash)
+    with pytest.raises(RuntimeError, match="power cut"):
+        one()
+    again = seldom_seen(tmp_path, order[0])()
+    assert again.updates == 4 and "vision_encoder" in again.audit["received_gradient"]
 
 
 def test_trained_weights_are_float32_beside_a_half_precision_base(tmp_path):

@@ -280,6 +280,12 @@ class Batch:
     shrunk: tuple[str, ...] = ()
 
     @property
+    def shows(self) -> bool:
+        """Whether any view shows an image, or an exemplar of one."""
+        read = self.prompts.values() if self.tree is None else (self.tree,)
+        return any(one.images or one.exemplars for one in read)
+
+    @property
     def width(self) -> int:
         """Tokens that pass the language model, padding included."""
         if self.tree is not None:

@@ -40,6 +40,11 @@ class Work(NamedTuple):
         return self.filler, self.looked[0] if self.looked else None, 0.0
 
     @property
+    def shows(self) -> bool:
+        """Whether this process shows an image."""
+        return any(batch.shows for batch in self.batches)
+
+    @property
     def tokens(self) -> int:
         """Response tokens of this process."""
         return sum(len(batch.targets.tokens) for batch in self.batches)

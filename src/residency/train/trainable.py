@@ -15,6 +15,7 @@ from residency.model import sharding
 from residency.model.huggingface import Backbone
 from residency.train.values import Full, LoRA, Train
 
+SEEING = {"vision_encoder", "connector", "cross_attention", "exemplar_connector"}
 SLOT_PARTS = ("exemplar_connector", "proxy_instruction")  # made by a stage, absent from a base
 
 
@@ -207,12 +208,16 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
 
 
 class Audit:
-    """Proof after the first update: frozen weights are unchanged, every group received gradient."""
+    """Proof after the first update: frozen weights are unchanged, every group received gradient.
+
+    `touched` are the parts that had a gradient other than zero. What trains on images has none
+    before the first image.
+    """
 
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
         self._before = self._frozen()
-        self._touched: set[str] = set()
+        self.touched: set[str] = set()
 
     def _frozen(self) -> dict[str, str]:
         frozen = {
@@ -222,24 +227,31 @@ class Audit:
         return {part: fingerprint(held) for part, held in frozen.items() if held}
 
     def gradients(self) -> None:
-        """Call after the first backward: note which parts have a gradient other than zero."""
+        """Call after each backward until it reported: note which parts have a gradient."""
         for part, parameters in self._backbone.parts().items():
             grads = (p.grad for p in parameters.values() if p.grad is not None)
             if any(bool(sharding.whole(grad).any()) for grad in grads):
-                self._touched.add(part)
+                self.touched.add(part)
 
-    def report(self, train: Mapping[str, Train], *, blind: bool = False) -> dict[str, list[str]]:
+    def report(
+        self, train: Mapping[str, Train], *, blind: bool = False, seen: bool = True
+    ) -> dict[str, list[str]] | None:
         """Call after the first update; `blind` where no gradient was to be seen (DeepSpeed).
+
+        `seen` says whether an update showed an image: without one, parts that see images may wait
+        for it, and None is returned.
 
         Raises:
             ResidencyError: a frozen weight moved, or a part to train got no gradient.
         """
+        still = [] if blind else sorted(train.keys() - self.touched)
+        if still and not seen and SEEING.issuperset(still):
+            return None
         after = self._frozen()
         moved = sorted(part for part in after if after[part] != self._before.get(part))
-        still = [] if blind else sorted(train.keys() - self._touched)
         if moved or still:
             raise ResidencyError(
                 f"Audit after the first update failed: frozen weights changed in {moved}; parts to "
                 f"train without gradient: {still}."
             )
-        return {"unchanged": sorted(after), "received_gradient": sorted(self._touched)}
+        return {"unchanged": sorted(after), "received_gradient": sorted(self.touched)}

@@ -218,6 +218,7 @@ class Run:
             encoder=encoder,
         )
         self._audit: Audit | None = Audit(self.backbone)
+        self._seen = False  # an image, by any process
         self.backbone.train()
         with Signals() as signals, progress, journal, prefetch(feed, depth=2) as works:
             while self._update < self._total:
@@ -229,7 +230,11 @@ class Run:
                 saved = self._save() if due or number else None
                 if number:
                     raise Interrupted(number, self.folder, saved)
-        if self._audit is not None:
+        if self._audit is None or self._audited:  # the latter by an earlier session
+            return
+        if self._audit.touched:
+            self._report(self._audit, seen=True)
+        else:
             raise ResidencyError(
                 f"Nothing was learned in {self._total} updates: the length policy dropped every "
                 "sample. Raise max_tokens, or choose too_long=shrink."
@@ -243,13 +248,9 @@ class Run:
         self._update += 1
         self._position = work.position
         if self._audit is not None and row["tokens"]:
-            self._audited = self._audit.report(self.train, blind=self._engine)
-            self._audit = None
-            received = ", ".join(self._audited["received_gradient"])
-            self._say(
-                f"audit: frozen weights unchanged in {', '.join(self._audited['unchanged'])}; "
-                f"gradient received by {received or 'parts unseen, DeepSpeed consumes it'}"
-            )
+            # A whole epoch without any image is no accident of order.
+            never = work.position["epoch"] > 0 and not self._audited
+            self._report(self._audit, seen=self._seen or never)
         seconds = time.perf_counter() - began
         self._seconds += seconds
         return row | {
@@ -257,6 +258,18 @@ class Run:
             "seconds": seconds,
             "data_wait": min(1.0, (works.waited - waited) / seconds),
         }
+
+    def _report(self, audit: Audit, *, seen: bool) -> None:
+        """Say what the audit found; it goes on where a part trains on images and none was seen."""
+        found = audit.report(self.train, blind=self._engine, seen=seen)
+        if found is None:
+            return
+        self._audited, self._audit = found, None
+        received = ", ".join(found["received_gradient"])
+        self._say(
+            f"audit: frozen weights unchanged in {', '.join(found['unchanged'])}; "
+            f"gradient received by {received or 'parts unseen, DeepSpeed consumes it'}"
+        )
 
     def _looked(self) -> dict[str, Any]:
         """What the first process saw of the validation slice, where a look is due."""
@@ -286,10 +299,11 @@ class Run:
         Every loss is divided by the response tokens of the global batch, so the gradient is the
         same however the batch is split over microbatches and processes.
         """
-        counts = [work.tokens, work.dropped, work.shrunk, work.outside]
+        counts = [work.tokens, work.dropped, work.shrunk, work.outside, work.shows]
         shares = self._gather([len(work.batches), *counts])
         rounds = int(shares[:, 0].max())
-        tokens, dropped, shrunk, outside = map(int, shares[:, 1:].sum(0).tolist())
+        tokens, dropped, shrunk, outside, shows = map(int, shares[:, 1:].sum(0).tolist())
+        self._seen |= shows > 0
         self._dropped, self._shrunk = self._dropped + dropped, self._shrunk + shrunk
         self._outside += outside
         factor = self.schedule.factor(self._update, self._total)
