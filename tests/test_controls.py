@@ -170,6 +170,9 @@ class Fond:
     ) -> Float[Tensor, "n k"]:
         return torch.zeros(len(readings), len(options))
 
+    def lengths(self, options: Sequence[tuple[Part, ...]]) -> list[int]:
+        return [1] * len(options)
+
 
 def test_one_flag_shows_every_control(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -104,6 +104,9 @@ class Table:
         rows = [[0.0 if t == self._seen(r, view) else -3.5 for t in texts] for r in readings]
         return torch.tensor(rows)
 
+    def lengths(self, options: Sequence[tuple[Part, ...]]) -> list[int]:
+        return [len(text_of(option)) for option in options]
+
 
 def run(out: Path, answerer: Any = None, dataset: Dataset | None = None, **changes: Any) -> Any:
     arguments: dict[str, Any] = {
@@ -181,6 +184,8 @@ def test_likelihood_groups_readings_by_their_options(tmp_path: Path) -> None:
     found = run(tmp_path, dataset=dataset, mode="likelihood")
     assert [p.sample for p in found] == ["s0", "s1", "s3", "s4"]
     assert [len(p.scores) for p in found] == [2, 3, 3, 2]
+    for p in found:  # what turns a sum into a mean per token
+        assert p.facts["option_tokens"] == [len(f"{label}.") for label in p.scores]
     assert all(p.answer == p.reference for p in found)
 
 

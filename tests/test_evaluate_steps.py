@@ -59,6 +59,9 @@ class Mumbler:
     ) -> Float[Tensor, "n k"]:
         raise AssertionError("a set of labels is generated")
 
+    def lengths(self, options: Sequence[tuple[Part, ...]]) -> list[int]:
+        raise AssertionError("a set of labels is generated")
+
 
 def test_a_set_of_labels_may_name_all_of_them() -> None:
     backbone = store.load("nano")

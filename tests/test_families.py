@@ -113,7 +113,7 @@ def test_answers_are_those_of_transformers(backbone: Backbone) -> None:
     reading = test_generation.mixed()[1]
     option = test_generation.OPTIONS[2]
     scored = test_generation.score(backbone, [reading], PLAIN, [("red",), option])
-    expected = test_generation.separately(backbone, reading, option[0])
+    expected, _ = test_generation.separately(backbone, reading, option[0])
     assert abs(float(scored[0, 1]) - expected) < 1e-4
 
 

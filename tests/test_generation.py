@@ -173,8 +173,8 @@ def test_impossible_requests_are_refused(backbone: Backbone) -> None:
         backbone.limits = Limits()
 
 
-def separately(backbone: Backbone, reading: Reading, option: str) -> float:
-    """log p(option and end | prompt) by one full read of the conversation that holds it."""
+def separately(backbone: Backbone, reading: Reading, option: str) -> tuple[float, int]:
+    """log p(option and end | prompt) by one full read of the conversation that holds it; its tokens."""
     conversation: Conversation = (
         *reading.conversation[:-1],
         Turn("assistant", (option,), learn=True),
@@ -184,7 +184,7 @@ def separately(backbone: Backbone, reading: Reading, option: str) -> float:
     with torch.no_grad():
         logits = backbone.read(batch)[PLAIN].double()
     picked = logits.log_softmax(-1).gather(1, batch.targets.tokens[:, None])
-    return float(picked.sum())
+    return float(picked.sum()), len(picked)
 
 
 @pytest.mark.parametrize("chunk", [2**25, 1000])
@@ -195,11 +195,12 @@ def test_scores_equal_separate_forwards(
     monkeypatch.setattr(generation, "_CHUNK", chunk)
     readings = mixed()
     scores = score(backbone, readings, PLAIN, OPTIONS)
+    lengths = Speaker(backbone).lengths(OPTIONS)
     for n, reading in enumerate(readings):
         for k, (option,) in enumerate(OPTIONS):
-            length = len(backbone.composer.response_ids((option,))) + 1
-            expected = separately(backbone, reading, option)
+            expected, length = separately(backbone, reading, option)
             assert abs(float(scores[n, k]) - expected) < 1e-5 * length, (n, option)
+            assert lengths[k] == length
     assert scores.shape == (4, len(OPTIONS)) and len(scores.unique()) == scores.numel()
 
 

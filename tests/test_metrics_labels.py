@@ -226,3 +226,22 @@ def test_a_diverged_model_knows_nothing() -> None:
     made = [said(None, "a"), said("b", "b", scores={"a": -50.0, "b": 0.0})]
     assert score("nll", made, ("a", "b")) == pytest.approx(np.log(2) / 2)
     assert score("brier", made, ("a", "b")) == pytest.approx(0.125)
+
+
+def test_the_mean_per_token_does_not_prefer_short_options() -> None:
+    scores, tokens = {"atelectasis": -4.0, "mass": -3.0}, [4, 2]
+    made = [
+        said("mass", truth, scores=scores, facts={"option_tokens": tokens})
+        for truth in ("Atelectasis", "mass", "mass")
+    ]
+    assert score("accuracy", made) == pytest.approx(2 / 3)
+    assert score("accuracy_per_token", made) == pytest.approx(1 / 3)  # -1 a token against -1.5
+    diverged = said(None, "mass")
+    assert score("accuracy_per_token", [*made, diverged]) == pytest.approx(1 / 4)
+    for unfit, says in (
+        (said("mass", "mass", scores=scores), "option_tokens"),  # an expert
+        (said("mass", "mass"), "need"),  # generated
+        (said(("mass",), ("mass",), scores=scores), "a set of labels"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            score("accuracy_per_token", [unfit])

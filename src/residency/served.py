@@ -81,6 +81,10 @@ class Remote:
         """Refused: chat completions do not tell the likelihood of a given text."""
         raise UsageError("A served model cannot score options. Use mode=generate.")
 
+    def lengths(self, options: Sequence[tuple[Part, ...]]) -> list[int]:
+        """Refused: chat completions do not tell how a given text is cut into tokens."""
+        raise UsageError("A served model cannot score options. Use mode=generate.")
+
 
 def _shown(reading: Reading, view: View) -> tuple[Picture, ...]:
     """The pictures of the view; a blank one has the size of the one it stands for."""

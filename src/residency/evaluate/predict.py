@@ -52,6 +52,10 @@ class Answerer(Protocol):
         """Summed log-likelihood of every option (the same for all); prefix computed once."""
         ...
 
+    def lengths(self, options: Sequence[tuple[Part, ...]]) -> list[int]:
+        """Tokens of every option as a whole response, its end included: what sums are over."""
+        ...
+
 
 def predict(
     answerer: Answerer,
@@ -242,6 +246,9 @@ class _Once:
         few, of = _distinct(readings)
         return self._answerer.score(few, view, options)[of]
 
+    def lengths(self, options: Sequence[tuple[Part, ...]]) -> list[int]:
+        return self._answerer.lengths(options)
+
 
 def _distinct(readings: Sequence[Reading]) -> tuple[list[Reading], list[int]]:
     """The readings that differ in words or in the size of an image, and of each all which it equals."""
@@ -311,8 +318,9 @@ class _Asker:
             together.setdefault(self._written(asked.sample), []).append(i)
         for written, places in together.items():
             rows = self.answerer.score([readings[i] for i in places], self.view, written)
+            tokens = self.answerer.lengths(written)
             for i, row in zip(places, rows.float().tolist(), strict=True):
-                yield i, self._scored(readings[i].sample, written, row)
+                yield i, self._scored(readings[i].sample, written, row, tokens)
 
     def _written(self, sample: Sample) -> tuple[tuple[Part, ...], ...]:
         write = task(sample.task).write
@@ -322,15 +330,21 @@ class _Asker:
         )
 
     def _scored(
-        self, sample: Sample, written: Sequence[tuple[Part, ...]], row: list[float]
+        self,
+        sample: Sample,
+        written: Sequence[tuple[Part, ...]],
+        row: list[float],
+        tokens: list[int],
     ) -> Prediction:
         if not all(map(math.isfinite, row)):  # a diverged model: counted with the unparsed
             return replace(fixed(sample, None, view=self.view.name), finish="scored")
         options = _options(sample, self.labels)
         best = max(range(len(row)), key=row.__getitem__)
+        made = fixed(sample, options[best], view=self.view.name)
         return replace(
-            fixed(sample, options[best], view=self.view.name),
+            made,
             text=text_of(written[best]),
             finish="scored",
             scores=dict(zip(options, row, strict=True)),
+            facts={**made.facts, "option_tokens": tokens},
         )

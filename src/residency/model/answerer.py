@@ -28,3 +28,7 @@ class Speaker:
     ) -> Float[Tensor, "n k"]:
         """Summed log-likelihood of every option; the prompt is read once."""
         return score(self._backbone, readings, view, options)
+
+    def lengths(self, options: Sequence[tuple[Part, ...]]) -> list[int]:
+        """Tokens of every option with the end of the turn."""
+        return [len(self._backbone.composer.response_ids(option)) + 1 for option in options]

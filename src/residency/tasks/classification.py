@@ -16,6 +16,7 @@ from residency.types import Answer, Part, Sample
 
 metrics = (
     "accuracy",
+    "accuracy_per_token",
     "macro_f1",
     "balanced_accuracy",
     "auroc",
