@@ -59,6 +59,18 @@ def test_what_a_recipe_is_told_reaches_its_stages() -> None:
     assert connect.train["language_model"] == LoRA(lr=0.5, rank=3, alpha=6)
 
 
+@pytest.mark.parametrize("name", ["vanilla", "vanilla_vision"])
+def test_plain_tuning_may_group_rows_by_length(name: str) -> None:
+    recipe = catalog.find("recipes", name).recipe
+    stages = [
+        next(
+            step for step in recipe(data=(DATA,), **given).steps if isinstance(step, Stage)
+        ).schedule
+        for given in ({}, {"grouped": 8, "microbatch_tokens": 500})
+    ]
+    assert [stage.grouped for stage in stages] == [1, 8] and stages[1].microbatch_tokens == 500
+
+
 def test_vanilla_recipes_differ_in_the_vision_encoder_alone() -> None:
     plain, vision = (
         list(catalog.find("recipes", name).recipe(data=(DATA,)).steps[1:])

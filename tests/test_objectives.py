@@ -35,6 +35,7 @@ def targets() -> Targets:
     return Targets(
         tokens=torch.tensor([1, 0, 6, 2, 2]),
         sample=torch.tensor([0, 0, 0, 1, 1]),
+        lengths=torch.tensor([3, 3, 3, 2, 2]),
         weights=torch.ones(R),
         diverges=torch.tensor([False, True, True, False, True]),
     )

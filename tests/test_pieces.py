@@ -1,14 +1,15 @@
 """Loss terms in pieces: the same terms and gradients, and never all logits at once."""
 
 from collections.abc import Callable
-from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from residency.model import pieces
-from residency.model.pieces import cuts, terms
+from residency.model.pieces import terms
 from residency.objective import Objective
 from residency.objectives.likelihood import Likelihood
 from residency.objectives.vitask import VITask
@@ -24,6 +25,7 @@ def targets() -> Targets:
     return Targets(
         tokens=torch.randint(VOCABULARY, (TOTAL,)),
         sample=sample,
+        lengths=torch.tensor(LENGTHS)[sample],
         weights=torch.ones(TOTAL),
         diverges=torch.rand(TOTAL) > 0.3,
     )
@@ -66,8 +68,8 @@ def test_terms_and_gradients_are_those_of_all_logits_at_once(
     assert calls == [TOTAL] * views  # nothing is cut where it fits
     monkeypatch.setattr(pieces, "MOST", 5 * VOCABULARY * views)
     found, after, calls = read(objective)
-    # 3 + 1, 7 alone since it is too long, 2 + 2, 5; each twice, forwards and backwards.
-    assert sorted(calls) == sorted([4, 7, 4, 5] * 2 * views)
+    # Responses of 3, 1, 7, 2, 2 and 5 tokens are cut anywhere; each twice, forwards and backwards.
+    assert calls == [5] * 4 * 2 * views
     assert list(found) == list(wanted) and len(before) == len(after) == 1 + views
     for name, term in wanted.items():
         torch.testing.assert_close(found[name], term, rtol=1e-12, atol=1e-12)
@@ -75,16 +77,37 @@ def test_terms_and_gradients_are_those_of_all_logits_at_once(
         torch.testing.assert_close(two, one, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("most", [0, 1, 4, 5, 8, 19, 20, 100])
-def test_pieces_are_whole_samples_and_as_long_as_allowed(most: int) -> None:
-    sample = targets().sample
-    ends = cuts(sample, most)
-    assert ends[-1] == TOTAL and ends == sorted(set(ends))
-    assert all(end == TOTAL or sample[end] != sample[end - 1] for end in ends)
-    pieces_of = [sample[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-    assert all(len(piece) <= most or len(piece.unique()) == 1 for piece in pieces_of)
-    for one, two in pairwise(pieces_of):  # none could take one more sample
-        assert len(one) + int((two == two[0]).sum()) > most
+def test_the_logits_of_one_long_response_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is asked for: the largest tensor of forward and backward pass is a piece."""
+    long, vocabulary, most = 300, 2000, 7 * 2000 * 3
+    monkeypatch.setattr(pieces, "MOST", most)
+    objective = VITask(align=1.0, contrast=1.0)
+    linear = nn.Linear(WIDTH, vocabulary, bias=False)
+    states = {view: torch.randn(long, WIDTH, requires_grad=True) for view in objective.views}
+    said = Targets(
+        tokens=torch.randint(vocabulary, (long,)),
+        sample=torch.zeros(long, dtype=torch.long),
+        lengths=torch.full((long,), long),
+        weights=torch.ones(long),
+        diverges=torch.ones(long, dtype=torch.bool),
+    )
+    with Largest() as seen:
+        found = terms(linear, states, said, objective, vocabulary)
+        torch.stack([*found.values()]).sum().backward()
+    assert most / 3 <= seen.numbers < most < vocabulary * long
+
+
+class Largest(TorchDispatchMode):
+    """Notes how many numbers the largest tensor has that any operation makes."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for one in made if isinstance(made, (tuple, list)) else (made,):
+            if isinstance(one, Tensor):
+                self.numbers = max(self.numbers, one.numel())
+        return made
 
 
 def held(run: Callable[[], object]) -> int:
@@ -113,7 +136,9 @@ def test_logits_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_tokens_make_no_terms() -> None:
     none = torch.zeros(0, dtype=torch.long)
-    empty = Targets(tokens=none, sample=none, weights=torch.zeros(0), diverges=none.bool())
+    empty = Targets(
+        tokens=none, sample=none, lengths=none, weights=torch.zeros(0), diverges=none.bool()
+    )
     states = {view: torch.zeros(0, WIDTH) for view in Likelihood().views}
     made = terms(nn.Linear(WIDTH, VOCABULARY), states, empty, Likelihood(), VOCABULARY)
     assert {name: len(term) for name, term in made.items()} == {"nll": 0}

@@ -189,6 +189,11 @@ def test_responses_that_are_missing_are_refused(backbone: Backbone) -> None:
         backbone.collate([models.reading("a", answer="")], [PLAIN])
 
 
+def test_text_that_is_no_text_is_named(backbone: Backbone) -> None:
+    with pytest.raises(DataError, match=r"'a \\ud800' holds half of a character pair"):
+        backbone.composer.text_ids("a \ud800")
+
+
 def test_a_prompt_ends_where_the_last_response_begins(backbone: Backbone) -> None:
     pictures = (models.picture(0), models.picture(1))
     reading = Reading(sample=models.sample("a", *pictures), conversation=TWO_TURNS)

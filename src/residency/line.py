@@ -60,6 +60,7 @@ class Tuning:
     exemplar: Exemplar = "cls"
     microbatch_size: int | None = None  # None: the largest divisor of the batch up to MICROBATCH
     microbatch_tokens: int | None = None  # None: as many as the samples have
+    grouped: int = 1  # batches in a row that share their samples, sorted by length
     limits: Limits = Limits()  # noqa: RUF009 - frozen
     mix: str = "all"  # see `residency.data.mix`
     augment: tuple[str, ...] = ()  # see `residency.data.augment`
@@ -108,6 +109,7 @@ class Tuning:
             batch_size=self.batch_size,
             microbatch_size=size,
             microbatch_tokens=self.microbatch_tokens,
+            grouped=self.grouped,
         )
 
     def stage(

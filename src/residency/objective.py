@@ -19,8 +19,9 @@ class Objective(Protocol):
     """A training method.
 
     Called with the logits that predict each response token under each of its views, it returns
-    named terms per response token, already weighted. The trainer adds them up and divides by the
-    number of response tokens in the global batch.
+    named terms per response token, already weighted. A term of a token depends on its own logits and
+    targets alone: it may be called with some of the tokens of a batch. The trainer adds terms up and
+    divides by the number of response tokens in the global batch.
     """
 
     @property

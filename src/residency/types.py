@@ -250,11 +250,13 @@ class Tree:
 class Targets:
     """What every view of a batch must predict, in reading order.
 
-    `diverges` is True from the first token on which the negative sample's own response differs.
+    `lengths` says of each token how many response tokens its sample has. `diverges` is True from the
+    first token on which the negative sample's own response differs.
     """
 
     tokens: Int[Tensor, " r"]
     sample: Int[Tensor, " r"]
+    lengths: Int[Tensor, " r"]
     weights: Float[Tensor, " r"]
     diverges: Bool[Tensor, " r"]
 

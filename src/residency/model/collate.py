@@ -274,10 +274,12 @@ class Collator:
             sample += [n] * len(own)
             diverges += [not other or k >= same for k in range(len(own))]
         index = torch.tensor(sample, dtype=torch.long)
+        lengths = torch.bincount(index, minlength=len(drafts))
         weights = torch.tensor([draft.reading.weight for draft in drafts], dtype=torch.float32)
         return Targets(
             tokens=torch.tensor(tokens, dtype=torch.long),
             sample=index,
+            lengths=lengths[index],
             weights=weights[index],
             diverges=torch.tensor(diverges, dtype=torch.bool),
         )

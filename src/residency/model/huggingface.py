@@ -345,7 +345,11 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     return Batch(
         prompts=prompts,
         targets=Targets(
-            t.tokens.to(**move), t.sample.to(**move), t.weights.to(**move), t.diverges.to(**move)
+            tokens=t.tokens.to(**move),
+            sample=t.sample.to(**move),
+            lengths=t.lengths.to(**move),
+            weights=t.weights.to(**move),
+            diverges=t.diverges.to(**move),
         ),
         pixels={name: tensor.to(**move) for name, tensor in batch.pixels.items()},
         expert_pixels=None if batch.expert_pixels is None else batch.expert_pixels.to(**move),

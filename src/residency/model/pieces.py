@@ -1,14 +1,14 @@
 """Loss terms a piece at a time, where all logits at once would fill the memory.
 
 Logits of long responses are the largest tensors of an update: a thousand tokens of a vocabulary of
-150,000 take 0.6 GB, and a loss holds several copies. Terms of a sample depend on its own logits alone,
-so they are made for a few samples at a time; the backward pass makes these logits again.
+150,000 take 0.6 GB, and a loss holds several copies. Terms of a token depend on its own logits alone,
+so they are made for some tokens at a time; the backward pass makes these logits again.
 """
 
 from collections.abc import Callable, Mapping
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -26,40 +26,30 @@ def terms(
     objective: Objective,
     vocabulary: int,
 ) -> Terms:
-    """`objective` on the logits that `head` makes of `states`, in pieces of whole samples.
+    """`objective` on the logits that `head` makes of `states`, in pieces of at most `MOST` logits.
 
-    Nothing is cut, and nothing computed twice, where all logits are at most `MOST`.
+    However long a response, no more exist at once (but those of one token). Nothing is cut, and nothing
+    computed twice, where they all fit.
     """
-    ends = cuts(targets.sample, MOST // max(1, vocabulary * len(states)))
+    total = len(targets.tokens)
+    most = max(1, MOST // max(1, vocabulary * len(states)))
 
     def piece(start: int, end: int) -> Terms:
         own = Targets(
-            targets.tokens[start:end],
-            targets.sample[start:end],
-            targets.weights[start:end],
-            targets.diverges[start:end],
+            tokens=targets.tokens[start:end],
+            sample=targets.sample[start:end],
+            lengths=targets.lengths[start:end],
+            weights=targets.weights[start:end],
+            diverges=targets.diverges[start:end],
         )
         return objective({view: head(of[start:end]) for view, of in states.items()}, own)
 
-    if len(ends) <= 1:
-        return piece(0, len(targets.tokens))
+    if total <= most:
+        return piece(0, total)
     made = [
-        checkpoint(piece, start, end, use_reentrant=False, preserve_rng_state=False)
-        for start, end in zip([0, *ends], ends, strict=False)
+        checkpoint(
+            piece, start, min(start + most, total), use_reentrant=False, preserve_rng_state=False
+        )
+        for start in range(0, total, most)
     ]
     return {name: torch.cat([one[name] for one in made]) for name in made[0]}
-
-
-def cuts(sample: Int[Tensor, " r"], most: int) -> list[int]:
-    """Where pieces of at most so many tokens end; a sample that is longer is a piece of its own."""
-    if len(sample) <= most:
-        return [len(sample)]
-    bounds = [*(torch.nonzero(sample.diff())[:, 0] + 1).tolist(), len(sample)]
-    ends: list[int] = []
-    start = last = 0
-    for bound in bounds:
-        if bound - start > most and last > start:
-            ends.append(last)
-            start = last
-        last = bound
-    return [*ends, last]

@@ -76,7 +76,12 @@ class Composer:
         return tail[0]
 
     def _text_ids(self, text: str) -> tuple[int, ...]:
-        ids = tuple(self._plain.encode(text, add_special_tokens=False).ids)
+        try:
+            ids = tuple(self._plain.encode(text, add_special_tokens=False).ids)
+        except TypeError as error:  # how the tokenizer says it
+            raise DataError(
+                f"Text {text[:60]!r} holds half of a character pair; fix it."
+            ) from error
         if not self._added.isdisjoint(ids):
             bad = self.tokenizer.convert_ids_to_tokens(sorted(self._added.intersection(ids)))
             raise DataError(f"Text {text[:60]!r} tokenises to control tokens {bad}; rephrase it.")

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from residency.errors import UsageError
 from residency.objective import Logits, Terms, nll
 from residency.types import PLAIN, Targets, View
@@ -36,6 +34,5 @@ class Likelihood:
         """One term per response token."""
         terms = nll(logits[self.view], targets.tokens)
         if self.balance:
-            lengths = torch.bincount(targets.sample)[targets.sample]
-            terms = terms * lengths.to(terms.dtype).pow(-self.balance)
+            terms = terms * targets.lengths.to(terms.dtype).pow(-self.balance)
         return {"nll": terms}

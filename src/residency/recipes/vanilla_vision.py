@@ -22,6 +22,7 @@ def recipe(
     batch_size: int = 16,
     microbatch_size: int | None = None,
     microbatch_tokens: int | None = None,
+    grouped: int = 1,
     max_tokens: int = 4096,
     too_long: Literal["fail", "drop", "shrink"] = "fail",
     lr: float | None = None,

@@ -16,12 +16,12 @@ from residency.types import Answer, Part, Sample
 
 metrics = (
     "accuracy",
-    "accuracy_per_token",
     "macro_f1",
     "balanced_accuracy",
     "auroc",
     "brier",
     "ece",
+    "accuracy_per_token",
     "label_accuracy",
     "samples_f1",
 )
