@@ -12,10 +12,12 @@ import pytest
 from PIL import Image
 
 import models
+import test_readers_clinical
 from residency import cli
 from residency.catalog import find
 from residency.codec import Qwen2VLCodec
 from residency.data.benchmark import Attribute, Case, Plan, build, infer, report
+from residency.data.benchmark_forms import CBIS
 from residency.data.caption_facts import caption_facts
 from residency.data.framing import Frame, crop_to_mask, letterbox, stretch
 from residency.dataset import Dataset, open_dataset
@@ -157,6 +159,10 @@ def test_skincon_offers_whole_lists_of_concepts(shared_data):
     dataset, plan = made(f"skincon:{shared_data / 'skincon'}", protocol="published")
     sizes = {split: len(some) for split, some in dataset.splits.items()}
     assert sizes == {"train": 3 * 2584, "val": 323, "test": 323}
+    # The nameless index column is a concept where it holds 1, as in the authors' list of options.
+    wrong = [text for text in plan.attributes[0].options if text.startswith("unnamed: 0, ")]
+    assert wrong == ["unnamed: 0, plaque, crust, erosion, dome-shaped, erythema"]
+    assert sum(sample.answer == wrong[0] for sample in dataset.split("train")) == 3
     assert len(plan.attributes[0].options) == 813 and plan.frame == Frame("letterbox")
     stream, texts = random.Random(1), list(plan.attributes[0].options)
     for sample in list(dataset.split("test"))[:20]:
@@ -164,6 +170,51 @@ def test_skincon_offers_whole_lists_of_concepts(shared_data):
         options = [sample.answer, *stream.sample(others, 4)]
         stream.shuffle(options)
         assert list(sample.options) == options
+
+
+def test_cbis_asks_what_the_authors_script_draws(tmp_path):
+    """Rows, splits, texts and options written again from `preprocess_att_dataset.py` and `eval.py`."""
+    root = test_readers_clinical.cbis(tmp_path)
+    dataset, plan = made(f"cbis_ddsm:{root}", protocol="published")
+    with (root / "csv" / "dicom_info.csv").open() as file:
+        crops = [r["PatientID"] for r in csv.DictReader(file) if r["SeriesDescription"][0] == "c"]
+    patients = sorted({f"P_{name.split('_')[2]}" for name in crops if "-Training_" in name})
+    random.Random(0).shuffle(patients)
+    held = patients[: int(len(patients) * 0.1)]
+    texts: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    asked: dict[str, list[tuple[str, str, str]]] = {"train": [], "val": [], "test": []}
+    for kind, keys in (
+        ("mass", ("mass shape", "mass margins")),
+        ("calc", ("calc type", "calc distribution")),
+    ):
+        for part in ("train", "test"):
+            with (root / "csv" / f"{kind}_case_description_{part}_set.csv").open() as file:
+                rows = list(csv.DictReader(file))
+            for row in rows:
+                if row["cropped image file path"].split("/")[0] not in crops:
+                    continue
+                side = "test" if part == "test" else "val" if row["patient_id"] in held else "train"
+                facts = {
+                    k: row[k].lower().replace("_", " ").strip() for k in keys if row[k] != "N/A"
+                }
+                bare = [row["abnormality type"], row["pathology"].lower().split("_")[0]]
+                texts[side].append(", ".join([*(f"{v} {k}" for k, v in facts.items()), *bare]))
+                facts |= dict(zip(("abnormality type", "pathology"), bare, strict=True))
+                for key, value in facts.items():
+                    if value in CBIS[key]:
+                        asked[side].append((key, value, key.replace("margins", "margin")))
+    assert [s.answer for s in dataset.split("train")] == texts["train"] * 3
+    for side in ("val", "test"):
+        stream, wanted = random.Random(1), []
+        for key, value, name in asked[side]:
+            options = list(CBIS[key])
+            if key not in ("abnormality type", "pathology"):
+                options.remove(value)
+                options = [value, *stream.sample(options, k=min(len(options), 4))]
+                stream.shuffle(options)
+            wanted.append((f"What is the {name}?", tuple(options), value))
+        assert [(s.question, s.options, s.answer) for s in dataset.split(side)] == wanted
+    assert plan.frame == Frame("letterbox") and len(asked["test"]) > 60
 
 
 def test_only_sets_with_a_published_protocol_have_it():
@@ -271,17 +322,22 @@ def _right(rows: list[str], sample: Sample) -> list[str]:
 
 def test_captions_yield_facts_only_where_they_are_plain():
     assert caption_facts("Axial T2-weighted MRI of the brain (arrow).") == {
-        "imaging modality": "MRI", "imaging plane": "axial", "body region": "head", "arrow": "yes",
+        "imaging modality": "MRI", "imaging plane": "axial", "body region": "head",
     }  # fmt: skip
-    assert caption_facts("CT and MRI of the passer.") == {"arrow": "no"}
+    assert caption_facts("CT and MRI of the passer.") == {}
+    assert caption_facts("Bilateral, on the other hand; T2 to T5, cervical canal.") == {}
+    assert caption_facts("PET/CT: positron emission tomography/computed tomography.") == {}
+    assert caption_facts("MRI: dilated lateral ventricles.")["body region"] == "head"
 
 
-def test_rocov2_asks_what_its_captions_say(shared_data):
+def test_rocov2_asks_every_fact_that_its_captions_state(shared_data):
     dataset = open_dataset(f"benchmark:rocov2:{shared_data / 'rocov2'}")
-    assert len(dataset.split("train")) == 120
-    assert {s.question for s in dataset.split("test")} == {
-        f"What is the {fact}?" for fact in ("imaging modality", "imaging plane", "body region", "arrow")
+    asked = dataset.split("test")
+    assert len(dataset.split("train")) == 120 and len(asked) == 47
+    assert {s.question for s in asked} == {
+        f"What is the {fact}?" for fact in ("imaging modality", "imaging plane", "body region")
     }  # fmt: skip
+    assert len({s.unit for s in asked}) == len({s.images[0].key for s in asked}) == 25
 
 
 # --- the answer format ----------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ from residency.evaluate.layout import laid_out
 from residency.evaluate.probes import probes_of
 from residency.evaluate.results import Estimate, Row, read_results
 from residency.instructions import FIXED, POOL
+from residency.journals import read_journal
+from residency.model import store
 from residency.recipe import execute, plan
 from residency.train.stage import Stage
+from residency.train.trainable import fingerprint
 from residency.types import PROXY, Prediction, Sample
 
 SPLIT = Retelling(shuffle="separator")
@@ -256,6 +260,31 @@ def test_the_four_probes_ask_about_the_attribute():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("family", models.MORE)
+def test_every_family_is_tuned_without_instructions(family, tmp_path):
+    """From a checkpoint on disk: the loss falls in both stages, and only the named parts move."""
+    base = str(models.folder(family))
+    recipe = made(
+        base=base, out=str(tmp_path / "run"), data=("phantoms:smear:size=32:train=4:val=2:test=2",),
+        rows=("instfree",), epochs=4.0, warmup_epochs=4.0, batch_size=4, lr=3e-3, proxy_lr=0.1,
+        momentum=0.9, vectors=3,
+    )  # fmt: skip
+    stages = tuple(step for step in recipe.steps if isinstance(step, Stage))
+    execute(replace(recipe, steps=stages))
+    fixed = {part: fingerprint(of) for part, of in store.load(base).parts().items() if of}
+    moving = {"vision_encoder", "connector"} | ({"cross_attention"} & fixed.keys())
+    proxies = []
+    for stage, trained in zip(stages, (set(), moving), strict=True):
+        journal, _ = read_journal(tmp_path / "run" / stage.name / "journal.jsonl")
+        losses = [row["loss"] for row in journal]
+        assert len(losses) == 4 and losses[-1] < losses[0] - 0.01, losses
+        parts = store.load(str(tmp_path / "run" / stage.name / "model")).parts()
+        proxies.append(fingerprint(parts["proxy_instruction"]))
+        assert {part for part in fixed if fingerprint(parts[part]) != fixed[part]} == trained
+    assert proxies[0] != proxies[1]
+
+
+@pytest.mark.slow
 def test_the_recipe_runs_resumes_and_leaves_its_evidence(tmp_path, capsys):
     settings: dict[str, Any] = {
         "base": str(models.folder("qwen2_vl")), "out": str(tmp_path / "run"),
@@ -273,7 +302,8 @@ def test_the_recipe_runs_resumes_and_leaves_its_evidence(tmp_path, capsys):
     assert [one["probe"] for one in probes] == ["a", "b", "c", "d"]
     assert probes[0]["answers"].keys() == {"none", "instfree w/ RS"}
     page = (tmp_path / "run" / "report.html").read_text()
-    assert "<h2>By attribute (attributes)</h2>" in page and "<h2>Probes (probes)</h2>" in page
+    for title in ("Read and scored, by attribute (attributes)", "Probes (probes)"):
+        assert f"<h2>{title}</h2>" in page
     capsys.readouterr()
     execute(made(**settings))
     assert capsys.readouterr().out.count("already done") == len(recipe.steps)

@@ -38,7 +38,7 @@ def note(dataset: Dataset, part: str) -> str:
 
 
 def cbis(root: Path, count: int = 20) -> Path:
-    info = ["file_path,image_path,SeriesDescription,SeriesInstanceUID"]
+    info = ["file_path,image_path,PatientID,SeriesDescription,SeriesInstanceUID"]
     for kind, density, described in (
         ("mass", "breast_density", "mass shape,mass margins"),
         ("calc", "breast density", "calc type,calc distribution"),
@@ -51,18 +51,21 @@ def cbis(root: Path, count: int = 20) -> Path:
             ]
             for place in range(count):
                 uid = f"1.2.{kind == 'mass':d}.{part == 'train':d}.{place}"
-                folder = f"{kind}-{name}_P_{place // 2:05}_LEFT_CC_1"
+                folder = f"{kind.title()}-{name}_P_{place // 2:05}_LEFT_CC_{1 + place % 2}"
                 first = ("ROUND", "OVAL", "LOBULATED", "IRREGULAR", "ROUND-OVAL", "NODE")[place % 6]
                 second = "N/A" if place == 3 else "ILL_DEFINED"
                 pathology = "BENIGN_WITHOUT_CALLBACK" if place % 2 else "MALIGNANT"
-                crop = f'"{folder}/9.9.{place}/{uid}/000000.dcm\n"'
+                named = f"{uid}.9" if place == 6 else uid  # swapped with the mask, as some are
+                crop = f'"{folder}/9.9.{place}/{named}/000000.dcm\n"'
                 rows.append(
                     f"P_{place // 2:05},3,LEFT,CC,1,{kind},{first},{second},4,{pathology},4,"
                     f"{folder}/x/y/000000.dcm,{crop},{folder}/m/000001.dcm"
                 )
                 if place != 5:
-                    info.append(f"x,CBIS-DDSM/jpeg/{uid}/1-{place}.jpg,cropped images,{uid}")
-                info.append(f"x,CBIS-DDSM/jpeg/{uid}/2-{place}.jpg,ROI mask images,{uid}")
+                    info.append(
+                        f"x,CBIS-DDSM/jpeg/{uid}/1-{place}.jpg,{folder},cropped images,{uid}"
+                    )
+                info.append(f"x,CBIS-DDSM/jpeg/{uid}/2-{place}.jpg,{folder},ROI mask images,{uid}")
                 paint(root / "jpeg" / uid / f"1-{place}.jpg", place * 3 + 60 * (part == "test"))
             write(root / "csv" / f"{kind}_case_description_{part}_set.csv", *rows)
     write(root / "csv" / "dicom_info.csv", *info)

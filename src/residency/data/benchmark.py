@@ -233,7 +233,7 @@ def _sample(
         answer=answer,
         images=case.pictures if plan.frame is None else tuple(map(plan.frame, case.pictures)),
         modality=plan.modality,
-        group=case.group,
+        group=case.group or (f"{split}/{case.key}" if mark and plan.every else ""),
         attributes=dict(case.facts),
         language=case.language,
     )

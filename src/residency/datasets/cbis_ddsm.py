@@ -6,9 +6,11 @@ disk, as published: `{mass,calc}_case_description_{train,test}_set.csv` (in the 
 with columns patient_id, breast_density (in calc: `breast density`), left or right breast, image
 view, abnormality id, abnormality type, mass shape and mass margins (or calc type and calc
 distribution), assessment, pathology, subtlety, and file paths; one row per abnormality. The JPEG
-version has `csv/dicom_info.csv` (image_path, SeriesDescription, SeriesInstanceUID) and
+version has `csv/dicom_info.csv` (image_path, PatientID, SeriesDescription, SeriesInstanceUID) and
 `jpeg/<series uid>/<file>.jpg`: the cropped image of a row is the file of that description whose
-series its `cropped image file path` names. With the DICOM files the cropped path itself is taken.
+PatientID is the first folder of its `cropped image file path`, as InstFree's script has it (the series
+that the path names may be that of the mask: the table has some of them swapped), else whose series the
+path names. With the DICOM files the cropped path itself is taken.
 The test is the official one; val is a tenth of the training patients, chosen as InstFree's script does
 (sorted, shuffled with seed 0).
 
@@ -107,16 +109,20 @@ def load(where: str) -> Dataset:
 
 
 def _jpegs(root: Path, defects: Defects) -> tuple[dict[str, str], list[Path]]:
-    """The cropped JPEG of each series by its uid, where the set is the JPEG version."""
+    """The cropped JPEG by patient id (`Mass-Training_P_00001_LEFT_CC_1`) and by series uid.
+
+    Empty where the set is not the JPEG version.
+    """
     table = one_of(root, "dicom_info.csv", "csv/dicom_info.csv")
     if table is None:
         return {}, []
-    columns = ("image_path", "SeriesDescription", "SeriesInstanceUID")
+    columns = ("image_path", "SeriesDescription", "SeriesInstanceUID", "PatientID|")
     found = {}
-    for image, description, uid in read_table(table, columns, defects):
+    for image, description, *names in read_table(table, columns, defects):
         if description.lower() == CROPPED:
             # The table writes CBIS-DDSM/jpeg/<uid>/<file>, whatever the folder is called here.
-            found[uid] = image[image.find("jpeg/") :] if "jpeg/" in image else image
+            short = image[image.find("jpeg/") :] if "jpeg/" in image else image
+            found |= dict.fromkeys(filter(None, names), short)
     return found, [table]
 
 
@@ -128,11 +134,13 @@ def _cases(table: Path, kind: str, jpegs: dict[str, str], defects: Defects) -> l
         facts = dict(zip(KINDS[kind], map(_spelt, described), strict=True))
         facts["abnormality type"] = _spelt(abnormality)
         facts["pathology"] = _spelt(pathology).removesuffix(" without callback")
-        uid = next((part for part in reversed(Path(path).parts) if part in jpegs), "")
-        if jpegs and not uid:
+        name = next((part for part in Path(path).parts if part in jpegs), "")
+        if jpegs and not name:
             defects.add("Abnormalities without a cropped JPEG (left out)")
             continue
-        found.append((patient, {k: v for k, v in facts.items() if v}, jpegs.get(uid, path.strip())))
+        found.append(
+            (patient, {k: v for k, v in facts.items() if v}, jpegs.get(name, path.strip()))
+        )
     return found
 
 
