@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import models
+import test_readers_clinical
 from residency import cli, line_instfree
 from residency.catalog import find
 from residency.data.retelling import Retelling
@@ -244,6 +245,14 @@ def test_the_grid_names_every_row_once_and_lays_out_every_table():
     assert (first.seed, second.seed) == (5, 6)
     titles = [title for title, _, _ in laid.tables]
     assert "Table 2, generated" in titles and "Figure 6 (momentum), letters" in titles
+    beside = find("recipes", "instfree_grid").recipe(
+        tables=("1", "2"), others=("org/other",), seeds=1
+    )
+    lines = {title: [name for name, _ in rows] for title, _, rows in beside.steps[-1].tables}
+    assert lines["Table 1, generated"][:2] == ["other (w/o FT)", "w/o FT"]
+    assert "other (w/o FT)" not in lines["Table 2, generated"]
+    with pytest.raises(UsageError, match="have the same name"):
+        made(others=("a/one", "b/one"))
     with pytest.raises(UsageError, match="No table '9'"):
         find("recipes", "instfree_grid").recipe(tables=("9",))
 
@@ -321,3 +330,25 @@ def test_the_grid_runs_and_prints_its_tables(tmp_path, capsys):
     assert "| Table 2, generated, accuracy %, seeds: 2 |" in said
     assert {r.seed for r in read_results(tmp_path / "grid" / "results.json")} == {0, 1}
     assert Path(tmp_path / "grid" / "tables" / "tables.md").is_file()
+
+
+@pytest.mark.slow
+def test_table_3_asks_another_model_too_by_type_of_question(tmp_path, capsys):
+    """Reports and questions of MIMIC-CXR as the published benchmark; Llama is tuned, Gemma is not."""
+    vqa = test_readers_clinical.medical_cxr_vqa(tmp_path / "vqa")
+    rad = test_readers_clinical.llava_rad(tmp_path / "rad")
+    made = [f"medical_cxr_vqa:{vqa}", f"{tmp_path / 'mimic'}", f"reports=llava_rad:{rad}"]
+    assert cli.main(["data", "benchmark", *made, "protocol=published"]) == 0
+    words = [
+        "run", "instfree_grid", f"base={models.folder('mllama')}", f"out={tmp_path / 'grid'}",
+        f"data={tmp_path / 'mimic'}", "tables=3", f"others={models.folder('gemma3')}", "seeds=1",
+        "shuffle=sections", "epochs=1", "batch_size=3", "vectors=2",
+    ]  # fmt: skip
+    assert cli.main(words) == 0
+    said = capsys.readouterr().out
+    table = said[said.index("| Table 3, generated, accuracy") :].splitlines()
+    rows = ["gemma3 (w/o FT)", "w/o FT", "InstFree", "InstFree w/ RS"]
+    assert [line.split(" | ")[0] for line in table[2:6]] == [f"| {name}" for name in rows]
+    cells = json.loads((tmp_path / "grid/seed_0/run/attributes/attributes.json").read_text())
+    assert {cell["method"] for cell in cells} == {"gemma3", "none", "instfree", "instfree w/ RS"}
+    assert {cell["attribute"] for cell in cells} == {"presence", "location", "abnormality"}

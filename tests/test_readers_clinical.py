@@ -146,18 +146,28 @@ def test_llava_rad_reports_and_the_filter_of_chexmask(tmp_path):
     assert {p.code for p in check(filtered).problems} == {"group_crosses"}
 
 
-@pytest.mark.parametrize("given", [True, False])
-def test_medical_cxr_vqa_leaves_out_views(tmp_path, given):
+def medical_cxr_vqa(root: Path, given: bool = True) -> Path:
     rows = ["subject_id,study_id,question_type,question,answer" + ",split" * given]
-    kinds = {"presence": "yes", "location": "left lung", "view": "pa view", "abnormality": "edema"}
     for place in range(10):
-        paint(tmp_path / "files" / "p10" / f"p1000{place}" / f"s7{place}" / "b.jpg", 9 * place)
-        paint(tmp_path / "files" / "p10" / f"p1000{place}" / f"s7{place}" / "a.jpg", 9 * place + 1)
+        kinds = {
+            "presence": ("yes", "no")[place == 9],
+            "location": ("left lung", "right lung", "left base")[place % 3],
+            "view": "pa view",
+            "abnormality": ("edema", '"edema,effusion"')[place == 8],
+        }
+        paint(root / "files" / "p10" / f"p1000{place}" / f"s7{place}" / "b.jpg", 9 * place)
+        paint(root / "files" / "p10" / f"p1000{place}" / f"s7{place}" / "a.jpg", 9 * place + 1)
         for kind, answer in kinds.items():
             side = ("train", "val", "test")[place % 3]
             asks = "is there edema?" if kind == "presence" else f"what {kind}?"
             rows.append(f"1000{place},7{place},{kind},{asks},{answer}" + f",{side}" * given)
-    write(tmp_path / "medical_cxr_vqa_questions.csv", *rows)
+    write(root / "medical_cxr_vqa_questions.csv", *rows)
+    return root
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_medical_cxr_vqa_leaves_out_views(tmp_path, given):
+    medical_cxr_vqa(tmp_path, given)
     dataset = open_dataset(f"medical_cxr_vqa:{tmp_path}")
     assert note(dataset, "about the view").endswith(": 10.")
     assert {s: len(some) for s, some in dataset.splits.items()} == (

@@ -1,5 +1,6 @@
 """Rows of InstFree's tables as steps: warm-up, main stage, tests, and the evidence over all of them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,11 +11,12 @@ from residency.dataset import find_reader
 from residency.errors import UsageError
 from residency.evaluate.attributes import Attributes
 from residency.evaluate.habits import Habits
+from residency.evaluate.loaded import Loaded
 from residency.evaluate.probes import Probes
 from residency.evaluate.steps import Evaluate
 from residency.instructions import FIXED, POOL
 from residency.line import is_nano
-from residency.line_instfree_rows import LETTERS, OPTIONS, Row, row
+from residency.line_instfree_rows import LETTERS, OPTIONS, Row, row, untuned
 from residency.model import store
 from residency.model.huggingface import Limits
 from residency.objectives.likelihood import Likelihood
@@ -117,8 +119,10 @@ def as_benchmark(spec: str) -> str:
     return f"benchmark:{spec}" if find_reader(spec)[0] in MADE_INTO else spec
 
 
-def steps(tuning: Tuning, names: tuple[str, ...], *, probes: int) -> tuple[Step, ...]:
-    """Training and tests of the rows, what two rows have in common done once.
+def steps(
+    tuning: Tuning, names: tuple[str, ...], *, probes: int, others: tuple[str, ...] = ()
+) -> tuple[Step, ...]:
+    """Tests of `others` as they are, training and tests of the rows, what rows have in common done once.
 
     Raises:
         UsageError: an unknown row, or the same one twice.
@@ -128,6 +132,12 @@ def steps(tuning: Tuning, names: tuple[str, ...], *, probes: int) -> tuple[Step,
     made: list[Step] = []
     warmed: dict[tuple[Any, ...], str] = {}
     labels: list[tuple[str, str]] = []
+    beside: list[tuple[str, str]] = []
+    for other, one in untuned(others).items():
+        place = "_".join(re.findall(r"\w+", one.variant))
+        source = Loaded(model=other, limits=tuning.limits)
+        made += [replace(step, served=source) for step in asked(tuning, one, place, of=BASE)]
+        beside.append((one.variant, place))
     for name in names:
         place = name.replace(".", "_")
         one = row(name) if name != "none" else Row(method="none", variant="", instruction="fixed")
@@ -135,7 +145,7 @@ def steps(tuning: Tuning, names: tuple[str, ...], *, probes: int) -> tuple[Step,
             made += training(tuning, one, place, warmed)
         made += tests(tuning, one, place, of=BASE if name == "none" else place)
         labels.append((f"{one.method} {one.variant}".strip(), place))
-    return (*made, *evidence(tuning, labels, probes=probes))
+    return (*made, *evidence(tuning, labels, beside, probes=probes))
 
 
 def training(tuning: Tuning, one: Row, name: str, warmed: dict[tuple[Any, ...], str]) -> list[Step]:
@@ -172,8 +182,8 @@ def training(tuning: Tuning, one: Row, name: str, warmed: dict[tuple[Any, ...], 
     return [*before, main]
 
 
-def tests(tuning: Tuning, one: Row, name: str, *, of: str) -> list[Step]:
-    """Answers generated, letters scored, option texts scored without a list, and the two habits."""
+def asked(tuning: Tuning, one: Row, name: str, *, of: str) -> list[Evaluate]:
+    """Answers generated, letters scored, option texts scored without a list."""
     said = Evaluate(
         name=f"{name}_test", of=of, data=tuning.data, method=one.method, variant=one.variant,
         views=(PLAIN,), mode="generate", max_tokens=ANSWER_TOKENS, limits=tuning.limits,
@@ -185,29 +195,40 @@ def tests(tuning: Tuning, one: Row, name: str, *, of: str) -> list[Step]:
         letters, name=f"{name}_options", wording=Wording(list_options=False),
         variant=f"{one.variant}{OPTIONS}".strip(),
     )  # fmt: skip
+    return [said, letters, options]
+
+
+def tests(tuning: Tuning, one: Row, name: str, *, of: str) -> list[Step]:
+    """What is asked, and the two habits."""
+    questions = asked(tuning, one, name, of=of)
     split: Split = tuning.shuffle if tuning.shuffle != "none" else "separator"
-    asked = FIXED if one.instruction == "fixed" else POOL if one.instruction == "pool" else {}
+    instructions = (
+        FIXED if one.instruction == "fixed" else POOL if one.instruction == "pool" else {}
+    )
     habits = Habits(
-        name=f"{name}_habits", of=of, tested=said.name, data=tuning.data, method=one.method,
-        variant=one.variant, instruction={k: pool[0] for k, pool in asked.items()},
+        name=f"{name}_habits", of=of, tested=questions[0].name, data=tuning.data, method=one.method,
+        variant=one.variant, instruction={k: pool[0] for k, pool in instructions.items()},
         retelling=Retelling(shuffle=split, separator=tuning.separator), limits=tuning.limits,
     )  # fmt: skip
-    return [said, letters, options, habits]
+    return [*questions, habits]
 
 
-def evidence(tuning: Tuning, labels: list[tuple[str, str]], *, probes: int) -> tuple[Step, ...]:
-    """Accuracy per attribute with its controls, and the qualitative probes."""
+def evidence(
+    tuning: Tuning, labels: list[tuple[str, str]], beside: list[tuple[str, str]], *, probes: int
+) -> tuple[Step, ...]:
+    """Accuracy per attribute with its controls, models `beside` the rows too, and the probes."""
     attributes = Attributes(
         name="attributes",
-        of=tuple((label, f"{name}_test") for label, name in labels),
-        scored=tuple((label, f"{name}_letters") for label, name in labels),
+        of=tuple((label, f"{name}_test") for label, name in (*beside, *labels)),
+        scored=tuple((label, f"{name}_letters") for label, name in (*beside, *labels)),
         data=tuning.data,
     )
     made: list[Step] = [attributes]
     if probes:
         models = tuple((label, BASE if name == "none" else name) for label, name in labels)
-        asked = Probes(
-            name="probes", models=models, data=tuning.data, images=probes, limits=tuning.limits
-        )
-        made.append(asked)
+        made.append(
+            Probes(
+                name="probes", models=models, data=tuning.data, images=probes, limits=tuning.limits
+            )
+        )  # fmt: skip
     return tuple(made)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from residency.catalog import suggest
@@ -74,6 +75,20 @@ def row(name: str) -> Row:
     raise UsageError(f"No row {name!r}.{suggest(name, known)} Rows: {', '.join(known)}.")
 
 
+def untuned(models: tuple[str, ...]) -> dict[str, Row]:
+    """The rows of models that stand beside the base, untuned, by hub id or folder; variants name them.
+
+    Raises:
+        UsageError: two have the same name.
+    """
+    found = {
+        model: Row(method="none", variant=Path(model).name, instruction="fixed") for model in models
+    }
+    if len({one.variant for one in found.values()}) < len(models):
+        raise UsageError(f"Two of others={','.join(models)} have the same name. Rename a folder.")
+    return found
+
+
 def label(name: str) -> str:
     """How the paper writes a row."""
     plain = {"none": "w/o FT", "ft": "FT", "ft_rs": "FT w/ RS", "ft_rand": "FT w/ Rand"}
@@ -111,15 +126,19 @@ def layouts(
     return found
 
 
-def laid(found: Mapping[str, tuple[str, ...]]) -> tuple[Table, ...]:
-    """The tables to lay out: each with answers as generated, as letters and as options are scored."""
+def laid(found: Mapping[str, tuple[str, ...]], others: tuple[str, ...] = ()) -> tuple[Table, ...]:
+    """The tables to lay out: each with answers as generated, as letters and as options are scored.
+
+    Tables with the untuned base have the untuned `others` above it.
+    """
     made: list[Table] = []
     for title, names in found.items():
+        rows = [(label(name), key(name)) for name in names]
+        if "none" in names:
+            models = [one.variant for one in untuned(others).values()]
+            rows = [*((f"{name} (w/o FT)", ("none", name)) for name in models), *rows]
         for what, mark in (("generated", ""), ("letters", LETTERS), ("options", OPTIONS)):
-            lines = []
-            for name in names:
-                method, variant = key(name)
-                lines.append((label(name), (method, f"{variant}{mark}".strip())))
+            lines = [(said, (method, f"{v}{mark}".strip())) for said, (method, v) in rows]
             made.append((f"{title}, {what}", "accuracy", tuple(lines)))
         lines = [(label(name), key(name)) for name in names]
         for metric in ("image_dependence", "instruction_dependence"):

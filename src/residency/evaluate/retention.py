@@ -94,7 +94,7 @@ def retained(steps: Sequence[Step]) -> tuple[Step, ...]:
     """The steps, then `Retention` of the untouched base and of every tuned model that they test."""
     tested = {BASE: ("generalist", "", Limits())}
     for step in steps:
-        if isinstance(step, Evaluate) and step.expert is None:
+        if isinstance(step, Evaluate) and step.expert is None and step.served is None:
             tested.setdefault(step.of, (step.method, step.variant, step.limits))
     kept = [
         Retention(

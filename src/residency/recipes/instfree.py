@@ -28,6 +28,7 @@ def recipe(
     rank: int = 0,
     batch_size: int = 2,
     microbatch_size: int | None = None,
+    others: tuple[str, ...] = (),
     max_tokens: int = 4096,
     too_long: Literal["fail", "drop", "shrink"] = "fail",
     probes: int = 2,
@@ -43,7 +44,8 @@ def recipe(
     models too small to know the words of the reports). `shuffle` says where RS splits a report, `separator`
     at what (", "; in Chinese "，"). Paper: 8 vectors, momentum .999, 5 epochs after 1 of warm-up, batch 2,
     and 2e-5 from the authors' code; nano's rates (1e-4, proxy 1e-2) are ours. Phantoms and attribute
-    sets become benchmarks; other data bring reports in train and questions in test. `retention` asks
+    sets become benchmarks; other data bring reports in train and questions in test. `others` are models
+    whose untuned answers stand beside (Tables 1 and 3: google/medgemma-4b-it, ...). `retention` asks
     every model what the generalist could do before.
     """
     settings = dict(locals())
@@ -53,7 +55,7 @@ def recipe(
 
     tuning = line.Tuning.of(settings)
     chosen = rows if baselines else ("instfree", "instfree_rs")
-    steps = line.steps(tuning, chosen, probes=probes)
+    steps = line.steps(tuning, chosen, probes=probes, others=others if baselines else ())
     if retention:
         steps = retained(steps)
     return Recipe(

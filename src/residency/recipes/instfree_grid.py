@@ -31,6 +31,7 @@ def recipe(
     rank: int = 0,
     batch_size: int = 2,
     microbatch_size: int | None = None,
+    others: tuple[str, ...] = (),
     max_tokens: int = 4096,
     too_long: Literal["fail", "drop", "shrink"] = "fail",
     retention: bool = False,
@@ -39,7 +40,9 @@ def recipe(
 
     `momenta` adds Figure 6 (paper: .9, .99, .999, .9999), `sizes` Figure 7 (paper: 1, 2, 4, 8, 16, 32).
     A grid that was stopped goes on where it was. Answers are generated, and scored by the likelihood of
-    the letters and of the options; each kind has its own table. `baselines=false` leaves Table 1 alone.
+    the letters and of the options; each kind has its own table. `others` are models whose untuned answers
+    stand beside in Tables 1 and 3 (google/medgemma-4b-it, ...). `baselines=false` leaves Table 1 alone,
+    without them.
     """
     settings = dict(locals())
     from residency import line_instfree_rows as line
@@ -47,6 +50,7 @@ def recipe(
     from residency.recipe import Recipe
     from residency.repeat import Repeat
 
+    beside = others if baselines else ()
     found = line.layouts(tables if baselines else ("1",), momenta, sizes)
     rows = tuple(dict.fromkeys(name for names in found.values() for name in names))
     outer = (
@@ -62,7 +66,7 @@ def recipe(
         "baselines",
     )
     inner = {key: value for key, value in settings.items() if key not in outer}
-    inner |= {"rows": rows, "baselines": True, "probes": 0}
+    inner |= {"rows": rows, "baselines": True, "probes": 0, "others": beside}
     runs = [
         Repeat(
             name=f"seed_{number}", recipe="instfree", settings=tuple(inner.items()), seed=number,
@@ -70,7 +74,8 @@ def recipe(
         )
         for number in range(seed, seed + seeds)
     ]  # fmt: skip
-    laid = Layout(name="tables", of=tuple(run.name for run in runs), tables=line.laid(found))
+    tables_of = line.laid(found, beside)
+    laid = Layout(name="tables", of=tuple(run.name for run in runs), tables=tables_of)
     return Recipe(
         name="instfree_grid", base=base, out=out, seed=seed, limit=limit, settings=settings,
         steps=(*runs, laid),
