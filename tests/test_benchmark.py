@@ -83,6 +83,15 @@ def test_a_benchmark_without_questions_is_refused():
         build("d", {"train": [case(0)]}, Plan(attributes=(KIND,)))
 
 
+def test_a_number_is_no_yes_and_a_measure_no_attribute():
+    grades = [case(k, grade=str(k % 3), size_mm=("1", "1.5", "3")[k % 3]) for k in range(9)]
+    found, odd = infer(grades, bare=())
+    assert [(a.key, a.options) for a in found] == [("grade", ("0", "1", "2"))]
+    assert odd == ("cell_size", "granularity", "label", "size_mm")
+    assert [report(one, found) for one in grades[:2]] == ["0 grade", "1 grade"]
+    assert found[0].question("en") == "What is the grade?"
+
+
 def test_attributes_are_inferred():
     cases = [
         case(k, label="AB"[k % 2], granularity=("no", "yes")[k % 2], place=str(k))
@@ -93,6 +102,10 @@ def test_attributes_are_inferred():
         ("granularity", ("yes", "no"), False), ("label", ("A", "B"), True),
     ]  # fmt: skip
     assert odd == ("cell_size", "place")
+    assert [a.question("en") for a in found] == [
+        "Is this present: granularity?", "What is the label?",
+    ]  # fmt: skip
+    assert found[0].question("zh") == "有没有granularity？"
 
 
 # --- the published protocol -----------------------------------------------------------------------

@@ -9,6 +9,7 @@ values of the same attribute. The two protocols:
                 not apply to an image is not asked
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,7 +26,9 @@ NOT_ASKED = frozenset(("", "nil", "none", "nan", "n/a", "na", "unknown"))
 YES = frozenset(("yes", "present", "true", "1", "1.0", "是", "有"))
 NO = frozenset(("no", "absent", "false", "0", "0.0", "否", "无"))
 QUESTION: Mapping[str, str] = {"en": "What is the {name}?", "zh": "{name}是什么？"}
+PRESENT: Mapping[str, str] = {"en": "Is this present: {name}?", "zh": "有没有{name}？"}  # ours
 TOLD = " | "  # between the pieces of a report that would tell each option, in the fact `told`
+_NUMBER = re.compile(r"\s*[+-]?\d+(?:\.\d+)?\s*")
 MOST_VALUES = 20  # an attribute with more values is free text, or a number
 
 
@@ -49,8 +52,9 @@ class Attribute:
     """What may be told and asked of an image.
 
     `bare` tells the value alone ("monocyte"), else it is "{value} {name}", or the name where the value
-    is yes. `options` are all values in canonical order. `sampled` offers the right one and others drawn
-    from the same attribute; else all of them, as they stand.
+    is yes and all options are yes or no. `options` are all values in canonical order. `sampled` offers
+    the right one and others drawn from the same attribute; else all of them, as they stand. `present`
+    asks whether it is there, instead of what it is.
     """
 
     key: str
@@ -59,21 +63,28 @@ class Attribute:
     bare: bool = False
     sampled: bool = False
     asked_as: str = ""  # where the question says the name otherwise
+    present: bool = False
 
     def told(self, value: str, language: Language) -> str:
         """A value as a piece of a report; '' where it is not told."""
         plain = value.strip().casefold()
-        if plain in NOT_ASKED or plain in NO:
+        if plain in NOT_ASKED:
             return ""
-        if plain in YES:
-            return self.name
+        if binary(self.options):  # elsewhere a 1 is a number
+            return self.name if plain in YES else ""
         if self.bare:
             return value
         return f"{self.name}{value}" if language == "zh" else f"{value} {self.name}"
 
     def question(self, language: Language) -> str:
         """What is asked."""
-        return QUESTION[language].format(name=self.asked_as or self.name)
+        form = PRESENT if self.present else QUESTION
+        return form[language].format(name=self.asked_as or self.name)
+
+
+def binary(options: Sequence[str]) -> bool:
+    """Whether all options are ways to say yes or no."""
+    return all(option.strip().casefold() in YES | NO for option in options)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -244,8 +255,9 @@ def infer(
 ) -> tuple[tuple[Attribute, ...], tuple[str, ...]]:
     """The attributes of training cases in order of appearance, and those that are none.
 
-    An attribute has 2 to 20 values; yes and no come as (yes, no), other values sorted. Underscores in a
-    key become spaces in its name; the attributes `bare` are told by their value alone.
+    An attribute has 2 to 20 values, not all of them numbers, some with a fraction: that is a measure. Yes
+    and no come as (yes, no), other values sorted. Underscores in a key become spaces in its name; the
+    attributes `bare` are told by their value alone.
     """
     values: dict[str, set[str]] = {}
     for case in cases:
@@ -254,11 +266,21 @@ def infer(
     found, odd = [], []
     for key, every in values.items():
         some = sorted(value for value in every if value.strip().casefold() not in NOT_ASKED)
-        if not 2 <= len(some) <= MOST_VALUES:
+        either = binary(some)
+        if not 2 <= len(some) <= MOST_VALUES or (_measured(some) and not either):
             odd.append(key)
             continue
-        if all(value.casefold() in YES | NO for value in some):
-            some.sort(key=lambda value: value.casefold() not in YES)
+        if either:
+            some.sort(key=lambda value: value.strip().casefold() not in YES)
         name = (names or {}).get(key, key.replace("_", " ").strip())
-        found.append(Attribute(key=key, name=name, options=tuple(some), bare=key in bare))
+        found.append(
+            Attribute(
+                key=key, name=name, options=tuple(some), bare=key in bare, present=either
+            )
+        )  # fmt: skip
     return tuple(found), tuple(odd)
+
+
+def _measured(values: Sequence[str]) -> bool:
+    """Whether all values are numbers and some has a fraction."""
+    return all(_NUMBER.fullmatch(value) for value in values) and any("." in v for v in values)

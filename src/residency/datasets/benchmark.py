@@ -82,7 +82,9 @@ def made(
     splits, left = build(name, cases, plan)
     notes = [f"{protocol}: {len(plan.attributes)} attributes; built from {source.name}."]
     if odd:
-        notes.append(f"No attributes (fewer than 2 or more than 20 values): {', '.join(odd)}.")
+        notes.append(
+            f"No attributes (fewer than 2 or more than 20 values, or measures): {', '.join(odd)}."
+        )
     return _dataset(name, source, splits, dict(left), notes, plan), plan
 
 
