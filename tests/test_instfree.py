@@ -275,7 +275,7 @@ def test_every_family_is_tuned_without_instructions(family, tmp_path):
     base = str(models.folder(family))
     recipe = made(
         base=base, out=str(tmp_path / "run"), data=("phantoms:smear:size=32:train=4:val=2:test=2",),
-        rows=("instfree",), epochs=4.0, warmup_epochs=4.0, batch_size=4, lr=3e-3, proxy_lr=0.1,
+        rows=("instfree",), epochs=6.0, warmup_epochs=6.0, batch_size=4, lr=3e-3, proxy_lr=0.03,
         momentum=0.9, vectors=3,
     )  # fmt: skip
     stages = tuple(step for step in recipe.steps if isinstance(step, Stage))
@@ -286,7 +286,7 @@ def test_every_family_is_tuned_without_instructions(family, tmp_path):
     for stage, trained in zip(stages, (set(), moving), strict=True):
         journal, _ = read_journal(tmp_path / "run" / stage.name / "journal.jsonl")
         losses = [row["loss"] for row in journal]
-        assert len(losses) == 4 and losses[-1] < losses[0] - 0.01, losses
+        assert len(losses) == 6 and losses[-1] < losses[0] - 0.01, losses
         parts = store.load(str(tmp_path / "run" / stage.name / "model")).parts()
         proxies.append(fingerprint(parts["proxy_instruction"]))
         assert {part for part in fixed if fingerprint(parts[part]) != fixed[part]} == trained
@@ -306,7 +306,11 @@ def test_the_recipe_runs_resumes_and_leaves_its_evidence(tmp_path, capsys):
     kinds = {(r.method, r.variant, r.task) for r in rows}
     assert {("none", "", "mcq"), ("instfree", "w/ RS (letters)", "mcq"), ("majority", "", "mcq"),
             ("instfree", "w/ RS", "habits")} <= kinds  # fmt: skip
-    assert all(math.isfinite(m.estimate) for r in rows for m in r.metrics.values())
+    # A tiny model says no letter at all, so nothing is given that could be right.
+    silent = {"accuracy_given_parsed"}
+    for one in rows:
+        unknown = {name for name, m in one.metrics.items() if not math.isfinite(m.estimate)}
+        assert not unknown or (unknown == silent and one.n_unparsed == one.n), (one, unknown)
     probes = json.loads((tmp_path / "run" / "probes" / "probes.json").read_text())
     assert [one["probe"] for one in probes] == ["a", "b", "c", "d"]
     assert probes[0]["answers"].keys() == {"none", "instfree w/ RS"}

@@ -179,6 +179,13 @@ def test_medical_cxr_vqa_leaves_out_views(tmp_path, given):
     assert presence.images[0].key.endswith("a.jpg")
     assert all("1000" not in s.id + s.group for s in every(dataset))
     assert check(dataset).ok and "is there edema?" in show(dataset)
+    write(tmp_path / "chexmask.csv", "dicom_id,Dice RCA (Mean)", "a,0.69", "b,0.7")
+    assert (
+        open_dataset(f"medical_cxr_vqa:{tmp_path}")
+        .split("train")[0]
+        .images[0]
+        .key.endswith("b.jpg")
+    )
 
 
 def test_a_missing_annotation_names_what_to_get(tmp_path):

@@ -15,12 +15,14 @@ tested on: fixture
 
 import functools
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from residency.data.captions import Captioned, captioned_sample, images_of, lacks
+from residency.data.chexmask import LEAST, qualities
 from residency.data.identity import stand_in
 from residency.data.published import Defects, Published, assemble, one_of
-from residency.data.records import Record, line, plain, read_records, read_table
+from residency.data.records import Record, line, plain, read_records
 from residency.dataset import Dataset
 from residency.errors import DataError
 
@@ -28,8 +30,6 @@ FILES = {
     split: f"chat_{part}_MIMIC_CXR_all_gpt4extract_rulebased_v1.json"
     for split, part in (("train", "train"), ("val", "dev"), ("test", "test"))
 }
-MASKS = ("MIMIC-CXR-JPG.csv", "chexmask.csv")
-QUALITY = 0.7  # the least mean reverse classification accuracy of CheXmask's segmentation
 _PATIENT = re.compile(r"(?:^|/)p(\d{8})(?:/|$)")
 ABOUT = Published(
     name="llava_rad",
@@ -61,12 +61,12 @@ def load(where: str) -> Dataset:
     if not files:
         raise DataError(f"{root} has none of {', '.join(FILES.values())}.")
     images = one_of(root, "files", "mimic-cxr-jpg") or root
-    poor = _poor(root, defects)
+    known = qualities(root, defects)
     rows = {
         split: [
             _row(record, images.name)
             for record in read_records(path, defects)
-            if not _is_poor(record, poor, defects)
+            if not _is_poor(record, known, defects)
         ]
         for split, path in files.items()
     }
@@ -81,25 +81,9 @@ def load(where: str) -> Dataset:
     )
 
 
-def _poor(root: Path, defects: Defects) -> frozenset[str]:
-    """The images that CheXmask could not segment well, by dicom id."""
-    table = one_of(root, *MASKS)
-    if table is None:
-        defects.notes.append("No table of CheXmask: images are not filtered by it.")
-        return frozenset()
-    found = set()
-    for name, quality in read_table(table, ("dicom_id", "Dice RCA (Mean)"), defects):
-        try:
-            if float(quality) < QUALITY:
-                found.add(name)
-        except ValueError:
-            defects.add("Rows of CheXmask without a number (kept)")
-    return frozenset(found)
-
-
-def _is_poor(record: Record, poor: frozenset[str], defects: Defects) -> bool:
-    bad = Path(plain(record.get("image"))).stem in poor
-    defects.add(f"Images whose CheXmask quality is below {QUALITY} (left out)", bad)
+def _is_poor(record: Record, known: Mapping[str, float], defects: Defects) -> bool:
+    bad = known.get(Path(plain(record.get("image"))).stem, 1.0) < LEAST
+    defects.add(f"Images whose CheXmask quality is below {LEAST} (left out)", bad)
     return bad
 
 

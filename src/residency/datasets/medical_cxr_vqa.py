@@ -5,9 +5,10 @@ access and training. On disk, as published: `medical_cxr_vqa_questions.csv` with
 study_id, question_type (abnormality, presence, view, location, level, type), question, answer, and
 split where it is given; images of MIMIC-CXR-JPG below `files/` (or the folder) as
 `pNN/p<subject_id>/s<study_id>/<dicom_id>.jpg`, of which the first by name is taken unless a column
-dicom_id names one. InstFree leaves out the type `view`, as here, counted. Presence is yes or no.
-The group is a salted hash of the patient. Without a split column, patients are split 70/10/20,
-seeded.
+dicom_id names one. Where CheXmask's table (`MIMIC-CXR-JPG.csv` or `chexmask.csv`) lies beside, the
+first that it calls a frontal chest of quality .7 is taken instead, if the study has one. InstFree
+leaves out the type `view`, as here, counted. Presence is yes or no. The group is a salted hash of
+the patient. Without a split column, patients are split 70/10/20, seeded.
 
 tested on: fixture
 """
@@ -15,6 +16,7 @@ tested on: fixture
 import functools
 from pathlib import Path
 
+from residency.data.chexmask import LEAST, qualities
 from residency.data.identity import stand_in
 from residency.data.published import Defects, Published, assemble, one_of
 from residency.data.questions import Question, lacks, question_sample, taught
@@ -54,6 +56,8 @@ def load(where: str) -> Dataset:
     """
     root, defects = ABOUT.locate(where), Defects()
     images = one_of(root, "files") or root
+    known = qualities(root, defects)
+    good = frozenset(name for name, quality in known.items() if quality >= LEAST)
     cells = read_table(root / TABLE, COLUMNS, defects)
     views = sum(kind == "view" for _, _, kind, *_ in cells)
     defects.add("Questions about the view (left out)", views)
@@ -70,7 +74,7 @@ def load(where: str) -> Dataset:
     return assemble(
         ABOUT,
         rows,
-        functools.partial(_sample, images),
+        functools.partial(_sample, images, good),
         files=[root / TABLE],
         defects=defects,
         lacks=lacks,
@@ -90,15 +94,16 @@ def _question(place: int, row: tuple[str, ...]) -> Question:
     )
 
 
-def _sample(images: Path, split: str, row: Question) -> Sample:
+def _sample(images: Path, good: frozenset[str], split: str, row: Question) -> Sample:
     """The sample of a row; a study is looked into when its sample is indexed, not before."""
     if not row.image.endswith(".jpg"):
-        row = row._replace(image=_first(images, row.image))
+        row = row._replace(image=_first(images, good, row.image))
     return question_sample(ABOUT.name, images, taught(()), split, row)
 
 
 @functools.lru_cache(maxsize=10_000)  # a study has several questions
-def _first(images: Path, study: str) -> str:
-    """The first image of a study; a name that is not there where the study is absent."""
-    names = sorted(path.name for path in (images / study).glob("*.jpg"))
+def _first(images: Path, good: frozenset[str], study: str) -> str:
+    """The first good image of a study, else its first; a name that is not there where it is absent."""
+    paths = sorted((images / study).glob("*.jpg"))
+    names = [path.name for path in sorted(paths, key=lambda path: path.stem not in good)]
     return f"{study}/{names[0] if names else 'absent.jpg'}"
