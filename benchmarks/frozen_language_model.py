@@ -4,13 +4,14 @@ python benchmarks/frozen_language_model.py --json frozen_language_model.json
 
 Nano reads phantom reports under the proxy instruction, forward, backward and one AdamW step, on one
 thread in float32. FLOPs are those that torch counts; gradients, moments and kept activations are the
-bytes that are allocated for them, each storage once. CPU time is the median of the repeats.
+bytes that are allocated for them, each storage once. Peak is the most that torch holds at once during a
+first update and its optimizer step, weights not counted. CPU time is the median of the repeats.
 """
 
 import argparse
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,23 @@ class Row:
     gradients_mb: float
     moments_mb: float
     activations_mb: float
+    peak_mb: float
     seconds: float
+
+
+def peak(work: Callable[[], None]) -> int:
+    """The most bytes that torch holds at once while `work` runs, beyond those it held before."""
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, profile_memory=True) as seen:
+        work()
+    changes = [
+        event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"
+    ]
+    held = most = 0
+    for change in sorted(changes, key=lambda event: event.start_ns()):
+        held += change.nbytes()
+        most = max(most, held)
+    return most
 
 
 def measure(name: str, train: Mapping[str, Train], size: int, repeats: int) -> Row:
@@ -86,11 +103,19 @@ def measure(name: str, train: Mapping[str, Train], size: int, repeats: int) -> R
         for value in state.values()
         if isinstance(value, Tensor) and value.ndim
     )
+
+    def step() -> None:
+        update()
+        optimizer.step()
+
+    optimizer.state.clear()
+    optimizer.zero_grad(set_to_none=True)
+    most = peak(step)
+    optimizer.zero_grad(set_to_none=True)
     times = []
     for _ in range(repeats):
         began = time.process_time()
-        update()
-        optimizer.step()
+        step()
         optimizer.zero_grad(set_to_none=True)
         times.append(time.process_time() - began)
     return Row(
@@ -100,6 +125,7 @@ def measure(name: str, train: Mapping[str, Train], size: int, repeats: int) -> R
         gradients_mb=gradients / 1e6,
         moments_mb=moments / 1e6,
         activations_mb=activations / 1e6,
+        peak_mb=most / 1e6,
         seconds=statistics.median(times),
     )
 
@@ -113,12 +139,15 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = [measure(name, train, options.size, options.repeats) for name, train in STAGES.items()]
-    print("| stage | trainable | GFLOP | gradients MB | moments MB | activations MB | CPU s |")
-    print("|---|--:|--:|--:|--:|--:|--:|")
+    print(
+        "| stage | trainable | GFLOP | gradients MB | moments MB | activations MB | peak MB | CPU s |"
+    )
+    print("|---|--:|--:|--:|--:|--:|--:|--:|")
     for row in rows:
         print(
             f"| {row.stage} | {row.trainable:,} | {row.gflops:.2f} | {row.gradients_mb:.1f} | "
-            f"{row.moments_mb:.1f} | {row.activations_mb:.1f} | {row.seconds:.2f} |"
+            f"{row.moments_mb:.1f} | {row.activations_mb:.1f} | {row.peak_mb:.1f} | "
+            f"{row.seconds:.2f} |"
         )
     figures.write(rows, options.json)
 

@@ -117,7 +117,7 @@ def _jpegs(root: Path, defects: Defects) -> tuple[dict[str, str], list[Path]]:
     if table is None:
         return {}, []
     columns = ("image_path", "SeriesDescription", "SeriesInstanceUID", "PatientID|")
-    found = {}
+    found: dict[str, str] = {}
     for image, description, *names in read_table(table, columns, defects):
         if description.lower() == CROPPED:
             # The table writes CBIS-DDSM/jpeg/<uid>/<file>, whatever the folder is called here.
