@@ -280,6 +280,25 @@ def test_a_users_table_becomes_a_benchmark_on_disk(table, tmp_path, capsys):
     assert cli.main(words) == 2 and "nothing is written over" in capsys.readouterr().err
 
 
+def test_a_tables_own_reports_are_learned_and_its_attributes_asked(table, tmp_path, capsys):
+    lines = table.read_text().splitlines()
+    told = [f"{line},Lesion {k}: seen." for k, line in enumerate(lines[1:])]
+    table.write_text("\n".join([f"{lines[0]},report", *told]))
+    words = ["data", "benchmark", str(table), str(tmp_path / "out"), "image=picture", "text=report"]
+    assert cli.main(words) == 0
+    dataset = open_dataset(str(tmp_path / "out"))
+    assert {s.answer.split()[0] for s in dataset.split("train")} == {"Lesion"}
+    asked = dataset.split("test")
+    assert {s.attributes["attribute"] for s in asked} == {"shape", "border"}
+    assert all(
+        s.attributes["report"].startswith("Lesion") and not s.attributes["told"] for s in asked
+    )
+    assert len({s.images[0].key for s in asked}) == len(asked)  # one attribute of each image
+    assert "No attributes (fewer than 2 or more than 20 values, or measures): note." in (
+        capsys.readouterr().out
+    )
+
+
 def test_a_table_without_its_images_says_so(table, tmp_path, capsys):
     for image in tmp_path.glob("*.png"):
         image.unlink()

@@ -136,6 +136,9 @@ def test_captions_are_searched_for_the_fact():
     one = asked(attributes={"told": "", "attribute": "imaging modality"}, options=("CT", "MRI"))
     assert stated("Axial CT of the chest", one, SPLIT) == "CT"
     assert stated("A picture", one, SPLIT) is None
+    free = asked(attributes={"told": "", "attribute": "shape"})
+    assert stated("A large, round thing.", free, SPLIT) == "round"
+    assert stated("Neither round nor oval; rounded", free, SPLIT) is None
 
 
 def test_report_style_is_recognised():

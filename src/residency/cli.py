@@ -421,6 +421,7 @@ def _benchmark(
     bare: tuple[str, ...] = (),
     reports: str | None = None,
     image: str | None = None,
+    text: str | None = None,
     group: str | None = None,
     split: str | None = None,
     language: Literal["en", "zh"] = "en",
@@ -437,7 +438,7 @@ def _benchmark(
         every=every,
         bare=bare,
         reports=reports,
-        columns={"image": image, "group": group, "split": split},
+        columns={"image": image, "text": text, "group": group, "split": split},
         language=language,
     )
     print(write(Path(out), made, plan))

@@ -17,7 +17,7 @@ from residency.types import Language
 SUFFIXES = (".csv", ".tsv", ".jsonl")
 IMAGES = ("image", "image_path", "path", "file", "filename", "img_name", "image_id")
 GROUPS = ("patient", "patient_id", "subject", "subject_id", "group")
-Columns = Mapping[str, str | None]  # what is asked for: image, group, split
+Columns = Mapping[str, str | None]  # what is asked for: image, text, group, split
 
 
 def is_table(spec: str) -> bool:
@@ -30,7 +30,8 @@ def attribute_cases(
 ) -> dict[str, list[Case]]:
     """The rows of a CSV, TSV or JSON-lines table by split; every column without a role is an attribute.
 
-    Columns not named are looked for: the image under `image`, `path`, ..., the patient under
+    A column named `text` holds reports, which are learned as they are; attributes are then asked alone.
+    Other columns not named are looked for: the image under `image`, `path`, ..., the patient under
     `patient_id`, ..., the split under `split`. Without a split, patients (else images) are split
     70/10/20, seed 0. Image paths are relative to the table. The group is a salted hash.
 
@@ -44,6 +45,7 @@ def attribute_cases(
     image = _column(path, names, columns.get("image"), IMAGES)
     group = _column(path, names, columns.get("group"), GROUPS)
     split = _column(path, names, columns.get("split"), ("split",))
+    text = _column(path, names, columns.get("text"), ())
     if image is None:
         raise DataError(
             f"{path} has no column for the image; columns: {', '.join(names)}. Name it: image=COLUMN."
@@ -60,11 +62,12 @@ def attribute_cases(
         sides = [_side(path, row[split]) for row in rows]
     found: dict[str, list[Case]] = {name: [] for name in SPLITS}
     for place, (row, side) in enumerate(zip(rows, sides, strict=True)):
-        facts = {k: v for k, v in row.items() if k and k not in (image, group, split)}
+        facts = {k: v for k, v in row.items() if k and k not in (image, group, split, text)}
         found[side].append(
             Case(
                 key=f"{place}", pictures=(file_picture(path.parent, row[image]),), facts=facts,
                 group=stand_in(row.get(group, "")) if group else "", language=language,
+                text=row.get(text, "") if text else "",
             )
         )  # fmt: skip
     return found

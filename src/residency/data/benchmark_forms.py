@@ -107,7 +107,7 @@ def plan_of(
     if name == "skincon":
         attributes, odd = _skincon(cases).attributes, ()
     # A caption states few facts, so each is asked.
-    every = every or any(case.text for case in cases.get("train", ()))
+    every = every or (name != "table" and any(case.text for case in cases.get("train", ())))
     plan = Plan(attributes=attributes, choices=choices, every=every, seed=seed, modality=modality)
     return plan, odd
 

@@ -32,7 +32,7 @@ from residency.model.answerer import Speaker
 from residency.model.huggingface import Limits
 from residency.step import Workspace
 from residency.task import PAPER
-from residency.text import normalise
+from residency.text import normalise, words
 from residency.types import PLAIN, PROXY, Language, Prediction, Sample
 
 
@@ -191,11 +191,14 @@ def stated(text: str, sample: Sample, retelling: Retelling) -> str | None:
     """The option that a report states about the sample's attribute, None where it states none or several.
 
     An option is stated where all of its pieces are pieces of the report; one that reports do not tell
-    ("no") where no other is. Free captions are searched for the fact instead.
+    ("no") where no other is. Free text is searched for the fact instead, or for the only option it names.
     """
     told = sample.attributes.get("told", "")
     if not told:
-        return caption_facts(text).get(sample.attributes.get("attribute", ""))
+        fact = caption_facts(text).get(sample.attributes.get("attribute", ""))
+        said = f" {' '.join(words(text))} "
+        named = [option for option in sample.options if f" {' '.join(words(option))} " in said]
+        return fact or (named[0] if len(named) == 1 else None)
     have = _pieces(text, sample, retelling)
     found: dict[str, int] = {}
     for option, phrase in zip(sample.options, told.split(TOLD), strict=True):
