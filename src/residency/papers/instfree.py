@@ -14,7 +14,7 @@ SETS = {
         reader="cbis_ddsm", protocol="published", stand_in=f"phantoms:chest:{SMALL}:seed=53"
     ),
     "mimic": Needed(
-        reader="medical_cxr_vqa", protocol="ours", reports="llava_rad",
+        reader="medical_cxr_vqa", protocol="published", reports="llava_rad",
         stand_in=f"phantoms:ct:{SMALL}:seed=54",
         get="Medical-CXR-VQA and the LLaVA-Rad annotation of MIMIC-CXR, with its images: physionet.org "
         "(credentialed)",
