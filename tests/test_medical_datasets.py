@@ -174,6 +174,14 @@ def test_volumes_with_a_table(tmp_path):
     )
     assert sample.group == stand_in("Somebody")
     assert check(dataset).ok
+    wrong = [("a", "x", "tset"), ("a", "x", ""), ("../a", "x", "test"), ("a", " ", "train")]
+    rows = [{"image": f"{i}.nii.gz", "label": w, "split": s} for i, w, s in wrong]
+    table(tmp_path / "labels.csv", {"image": "b.nii.gz", "label": "n", "split": "train"}, *rows)
+    found = open_dataset(str(tmp_path)).splits["train"]
+    assert [fault.code for fault in found.faults] == [
+        "split", "split", "image_escape", "empty_answer",
+    ]  # fmt: skip
+    assert "Did you mean 'test'" in str(found.faults[0]) and len(found) == 1
 
 
 def test_frames_of_a_file_are_images_and_a_volume_needs_answers(tmp_path):

@@ -28,7 +28,7 @@ from residency.data.formats import Partial
 from residency.data.identity import stand_in
 from residency.data.images import dicom_image, file_picture, inside
 from residency.data.series import Slice, by_series, open_series, stackable
-from residency.data.splits import SPLITS, SYNONYMS, assign
+from residency.data.splits import SPLITS, SYNONYMS, assign, unknown_split
 from residency.data.volumes import Look, VolumeError, choose
 from residency.data.volumes import frames as slices_of
 from residency.data.windows import Windows
@@ -253,7 +253,7 @@ def _splits(
     if "split" in columns:
         words = [columns["split"][row.number].as_py().lower() for row in rows]
         if unknown := sorted({word for word in words if word not in SYNONYMS}):
-            raise DataError(f"{root} has split {unknown[0]!r}; allowed: {', '.join(SYNONYMS)}.")
+            raise DataError(f"{root}: {unknown_split(unknown[0])}")
         sides = [SYNONYMS[word] for word in words]
     else:
         places = assign([row.group or str(row.files[0][0]) for row in rows])

@@ -28,9 +28,9 @@ from residency.data.columns import read_columns
 from residency.data.documents import RowError, read_json
 from residency.data.formats import Partial, gathered
 from residency.data.identity import stand_in
-from residency.data.images import inside
+from residency.data.images import ImageError, inside
 from residency.data.nifti import is_nifti
-from residency.data.splits import SPLITS, SYNONYMS, assign
+from residency.data.splits import SPLITS, SYNONYMS, assign, unknown_split
 from residency.data.volumes import Look
 from residency.dataset import Dataset
 from residency.errors import DataError, UsageError
@@ -73,9 +73,10 @@ def load(where: str, *, window: str = "", frames: str = "32", boxes: str = "all"
     if path.is_file():
         cases = [case for case in cases if case.volume == path] or [Case(volume=path)]
     names = _names(root)
+    bad: list[RowError] = []
     tables = [file for file in sorted(root.iterdir()) if file.suffix in TABLES]
     if path.is_dir() and tables:
-        cases = _told(root, tables[0])
+        cases = _told(root, tables[0], bad)
         notes.append(f"Cases are those of {tables[0].name}.")
     untold = [case for case in cases if not (case.facts or case.masks or case.labels)]
     if untold:
@@ -83,13 +84,17 @@ def load(where: str, *, window: str = "", frames: str = "32", boxes: str = "all"
         cases = [case for case in cases if case not in untold]
     if any(case.labels for case in cases) and not names:
         raise DataError(f"{root}: numbered labels need names in dataset.json, as `labels`.")
+    if not cases and bad:
+        raise DataError(f"{path}: no row can be used. {bad[0]}")
     if not cases:
         raise DataError(
             f"{path}: no volume has masks, a label or a report. Put masks on the same voxels into a "
             "folder `segmentations` beside it, or name it in a table with label or report."
         )
     notes.append("A volume of the head shows a face when it is rendered: remove it before sharing.")
-    return _assembled(path.resolve().name, root, cases, names, notes, look, each=boxes == "each")
+    return _assembled(
+        path.resolve().name, root, cases, names, notes, bad, look, each=boxes == "each"
+    )
 
 
 def _assembled(
@@ -98,6 +103,7 @@ def _assembled(
     cases: list[Case],
     names: dict[int, str],
     notes: list[str],
+    bad: list[RowError],
     look: Look,
     each: bool,
 ) -> Dataset:
@@ -109,7 +115,7 @@ def _assembled(
         sides = [SPLITS[place] for place in assign(groups)]
         notes.append("No split stated: cases were split 70/10/20, seed 0.")
     splits: dict[str, list[Case]] = {split: [] for split in SPLITS}
-    faults: dict[str, list[RowError]] = {split: [] for split in SPLITS}
+    faults: dict[str, list[RowError]] = {split: [] for split in SPLITS} | {SPLITS[0]: bad}
     state, empty = hashlib.sha256(), 0
     for side, case in zip(sides, cases, strict=True):
         try:
@@ -183,25 +189,37 @@ def _names(root: Path) -> dict[int, str]:
     )
 
 
-def _told(root: Path, table: Path) -> list[Case]:
-    """The cases of a table: an image, and a label or report."""
+def _told(root: Path, table: Path, bad: list[RowError]) -> list[Case]:
+    """The cases of a table: an image, and a label or report; rows that cannot be used are added to `bad`."""
     columns = {key.lower(): values.to_pylist() for key, values in read_columns(table).items()}
     what = next((key for key in ("label", "report") if key in columns), "")
     if "image" not in columns or not what:
         raise DataError(
             f"{table} needs the columns image and label or report; found: {', '.join(columns)}."
         )
+    sided = any(columns.get("split", ()))
     cases = []
-    for row, image in enumerate(columns["image"]):
-        split = columns["split"][row].lower() if "split" in columns else ""
-        if split and split not in SYNONYMS:
-            raise DataError(f"{table} data row {row + 1} has split {split!r}.")
-        person = next((columns[key][row] for key in ("patient", "group") if key in columns), "")
-        facts = {
-            what: " ".join(columns[what][row].split()) if what == "label" else columns[what][row]
-        }
-        if not facts[what]:
-            raise DataError(f"{table} data row {row + 1} has an empty {what}.")
-        facts["group"] = stand_in(person)
-        cases.append(Case(volume=inside(root, image), split=SYNONYMS.get(split, ""), facts=facts))
+    for number, cells in enumerate(zip(*columns.values(), strict=True), start=1):
+        try:
+            row = dict(zip(columns, cells, strict=True))
+            cases.append(_case(root, row, what, sided, f"{table} data row {number}"))
+        except RowError as error:
+            bad.append(error)
     return cases
+
+
+def _case(root: Path, row: Mapping[str, str], what: str, sided: bool, where: str) -> Case:
+    split = row.get("split", "").lower()
+    if sided and (wrong := unknown_split(split)):
+        raise RowError("split", where, wrong)
+    text = " ".join(row[what].split()) if what == "label" else row[what]
+    if not text:
+        raise RowError("empty_answer", where, f"an empty {what}.")
+    try:
+        volume = inside(root, row["image"])
+    except ImageError as error:
+        raise RowError(f"image_{error.code}", where, str(error)) from None
+    person = next((row[key] for key in ("patient", "group") if key in row), "")
+    return Case(
+        volume=volume, split=SYNONYMS.get(split, ""), facts={what: text, "group": stand_in(person)}
+    )
