@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 import models
 from residency.data.mixture import Mixture
 from residency.dataset import Dataset
+from residency.errors import DataError, ResidencyError
 from residency.model import store
 from residency.model.huggingface import Backbone, Limits
 from residency.model.sharding import whole
@@ -165,6 +166,35 @@ def recipe(folder: Path) -> Recipe:
     return Recipe(name="tiny", base=base, out=str(folder), seed=3, steps=(stage,))
 
 
+def plain(folder: Path) -> Run:
+    """Three updates that change something, of microbatches that are accumulated."""
+    schedule = {"updates": 3, "batch_size": 4, "microbatch_size": 1}
+    return run(folder, n=8, schedule=schedule)
+
+
+def cast(folder: Path) -> Run:
+    """`plain` in bf16."""
+    return replace(plain(folder), precision="bf16")
+
+
+ENGINE = (plain, *KINDS, cast)  # and under DeepSpeed, which shows no gradient
+
+
+def launched(folder: Path, base: Path) -> None:
+    """What each process of a launch with DeepSpeed does."""
+    import residency.step
+    from residency import recipe as recipes
+
+    models.folder = lambda family: base  # type: ignore[assignment]
+    residency.step.open_dataset = lambda spec: dataset()
+    torch.set_num_threads(1)
+    recipes._join()
+    for kind in ENGINE:
+        kind(folder / kind.__name__)()
+    blinded(folder)
+    execute(recipe(folder / "recipe"))
+
+
 def main(folder: Path, base: Path) -> None:
     """What each of the two processes does; the first writes down what it saw."""
     from accelerate import PartialState
@@ -179,6 +209,7 @@ def main(folder: Path, base: Path) -> None:
     for kind in KINDS:
         noted(kind(folder / kind.__name__), folder / kind.__name__)
     execute(recipe(folder / "recipe"))
+    blinded(folder)
     # Accelerate shards on accelerators alone, torch on a CPU as well: only the name of the machine differs.
     AcceleratorState._reset_state()
     os.environ.update(FSDP2)
@@ -197,6 +228,30 @@ def main(folder: Path, base: Path) -> None:
     PartialState().destroy_process_group()
 
 
+class Blind:
+    """Looks of which the first one fails, in the process that looks."""
+
+    best: dict[str, Any] = {}  # noqa: RUF012 - never written
+
+    def due(self, update: int, total: int) -> bool:
+        return True
+
+    def after(self, update: int) -> dict[str, Any]:
+        raise DataError(f"nothing to see after update {update}")
+
+
+def blinded(folder: Path) -> None:
+    """A run that is watched in vain ends in every process; each writes down why."""
+    from accelerate import PartialState
+
+    looks: Any = Blind()
+    try:
+        run(folder / "blinded", looks=looks)()
+    except ResidencyError as error:
+        rank = PartialState().process_index
+        (folder / f"blinded-{rank}.txt").write_text(f"{type(error).__name__}: {error}")
+
+
 def noted(one: Run, place: Path) -> None:
     """Run it, and write every gradient that this process saw."""
     from accelerate import PartialState
@@ -210,4 +265,5 @@ def noted(one: Run, place: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    does = launched if "ACCELERATE_USE_DEEPSPEED" in os.environ else main
+    does(Path(sys.argv[1]), Path(sys.argv[2]))

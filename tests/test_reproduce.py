@@ -135,6 +135,53 @@ def test_the_gains_that_vitask_states_follow_from_table_2():
         assert 100 * sum(over) / len(over) == pytest.approx(gain, abs=0.005)
 
 
+# Table 1 of UMIT: train, validation, test. Corrected: PathVQA's validation is not 6,279, IU X-Ray's
+# validation and test are not 590 and 296. RSNA's 32,024 is no count of its files, and which samples of
+# ChiMed-VL, M3D-Cap and M3D-Seg are meant is not published: their docstrings say so.
+SPLITS = {
+    "vqa_rad": (1797, 0, 451),
+    "slake": (9835, 2099, 2094),
+    "pathvqa": (19_654, 6_259, 6_719),
+    "m3d_vqa": (479_664, 14_068, 13_791),
+    "iu_xray": (2069, 296, 590),
+    "peir_gross": (6697, 0, 745),
+    "cephalometric": (2850, 0, 4750),
+    "pathmnist": (89_996, 10_004, 7_180),
+    "dermamnist": (7_007, 1_003, 2_005),
+    "octmnist": (97_477, 10_832, 1_000),
+    "pneumoniamnist": (4_708, 524, 624),
+    "breastmnist": (546, 78, 156),
+    "bloodmnist": (11_959, 1_712, 3_421),
+    "organcmnist": (12_975, 2_392, 8_216),
+}
+UNSAID = {
+    "chimed_vl": "2,000",
+    "m3d_cap": "115,459",
+    "rsna_pneumonia": "32,024",
+    "m3d_seg": "122,644/799",
+}
+
+
+def test_the_eighteen_sets_of_umit_are_read_by_name_with_their_published_splits():
+    for name, printed in SPLITS.items():
+        flag = catalog.find("datasets", "medmnist").FLAGS.get(name)
+        if flag is None:
+            sizes = catalog.find("datasets", name).ABOUT.sizes
+            assert tuple(sizes.get(split, 0) for split in ("train", "val", "test")) == printed
+        else:
+            assert flag.counts == printed
+    for name, said in UNSAID.items():
+        assert said in (catalog.find("datasets", name).__doc__ or "")
+    known = PAPERS["umit"].sets
+    learned = {key for work in PAPERS["umit"].tables["table2"].works for key in work.sets["data"]}
+    assert len(SPLITS | UNSAID) == 18 and learned == set(known) - {"pmc_oa", "chimed_alignment"}
+    read = {known[key].reader for key in learned} - {"medmnist", "slake_detection"}
+    assert read == (SPLITS.keys() | UNSAID.keys()) - {
+        key for key in SPLITS if key.endswith("mnist")
+    }
+    assert all(one.stand_in for one in known.values())
+
+
 # --- the tables as data -----------------------------------------------------------------------------
 
 

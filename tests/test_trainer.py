@@ -273,6 +273,9 @@ def test_two_processes_take_the_same_updates_as_one(tmp_path):
                 assert row["loss"] == pytest.approx(other["loss"], rel=1e-4)
         if kind in ranks.SHARDED:  # saved whole, and as one process would have it
             same_weights(tmp_path / f"sharded-{kind.__name__}" / "saved", one.backbone)
+    # A look that fails in the first process ends the other one too.
+    assert (tmp_path / "blinded-0.txt").read_text() == "DataError: nothing to see after update 1"
+    assert "failed in the first process" in (tmp_path / "blinded-1.txt").read_text()
     # A recipe: both train, the first writes.
     assert "tune: done" in first and "tune" not in second
     assert store.load(str(tmp_path / "recipe"), device=torch.device("cpu")).peft

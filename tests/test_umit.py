@@ -1,12 +1,14 @@
 """UMIT's line: every part aligned, then all tasks, each task again, and each alone for as long."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 
 import models
+from residency.codec_pixels import ResizedCodec
 from residency.errors import UsageError
 from residency.evaluate.by_task import laid_out
 from residency.evaluate.results import Estimate, Row
@@ -16,6 +18,7 @@ from residency.recipe import execute
 from residency.recipes import umit_grid
 from residency.recipes.umit import recipe
 from residency.sharing import LINES
+from residency.step import Workspace
 from residency.synthesis.comparing import Compare
 from residency.train.stage import Stage
 from residency.types import BLANK, PLAIN
@@ -108,6 +111,20 @@ def test_every_model_is_asked_about_blank_images_too() -> None:
     assert len(tests) == 6 and all(test.views == (PLAIN, BLANK) for test in tests)
     dropped = [s for s in recipe(data=TASKS, too_long="drop").steps if isinstance(s, Evaluate)]
     assert {test.limits.too_long for test in dropped} == {"fail"}
+
+
+def test_landmarks_are_written_as_the_paper_does_where_that_is_asked_for(tmp_path: Path) -> None:
+    made = stages(points="umit")
+    assert {name: one.codec for name, one in made.items()} == {
+        **dict.fromkeys(made, ResizedCodec()), "align": None,
+    }  # fmt: skip
+    assert all(one.codec is None for one in stages().values())
+    stage = made["all"]
+    for family, fits in (("qwen2_vl", True), ("internvl", False)):
+        base = str(models.folder(family))
+        space = Workspace(out=tmp_path, base=base, seed=0, limit=None, command="residency run umit")
+        with nullcontext() if fits else pytest.raises(UsageError, match="points=family"):
+            stage.check(space)
 
 
 def test_what_cannot_be_trained_is_refused() -> None:

@@ -137,7 +137,7 @@ def test_looks_that_cannot_be_judged_choose_nothing(
         watch=watch, backbone=backbone, datasets=datasets, seed=0, folder=tmp_path,
         save=lambda folder: pytest.fail("saved"), identity={},
     )  # fmt: skip
-    assert looks.after(1, 2) == {"watched": {}, "best": False}
+    assert looks.after(1) == {"watched": {}, "best": False}
     assert looks.best == {} and "the last model is left" in looks.describe()
     backbone.eval()
     with pytest.raises(UsageError, match="has the metric 'iou'"):

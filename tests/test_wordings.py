@@ -1,6 +1,7 @@
 """Pools of wordings: drawn in training, canonical in tests, every one read back."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -54,9 +55,41 @@ def test_classification_numbers_its_options_and_answers_with_number_and_label() 
     assert text_of(task("classification").write(sample, CODEC, bare)) == f"{sample.answer}."
 
 
-def test_sets_of_numbered_labels_are_read_back() -> None:
-    from dataclasses import replace
+def test_what_umit_prints_is_asked_as_printed() -> None:
+    """Sec. 3.3.1 and its figures; the landmark's "[x,y]" is a convention's own affair."""
+    umit = Wording(template="umit")
 
+    def said(spec: str) -> str:
+        sample = open_dataset(f"phantoms:{spec}:{SMALL}").splits["train"][0]
+        return task(sample.task).ask(
+            replace(sample, question="QUESTION", options=sample.options[:2]), umit
+        )
+
+    first, second = open_dataset(f"phantoms:smear:{SMALL}").labels[:2]
+    start = "Given the image, "
+    assert (
+        said("smear")
+        == f"{start}choose one option from the 0:{first}\n1:{second} to answer: QUESTION"
+    )
+    bare = open_dataset(f"phantoms:lesion:task=vqa:{SMALL}").splits["train"][0]
+    asked = task("vqa").ask(replace(bare, question="QUESTION", options=()), umit)
+    assert asked == f"{start}please provide a brief answer to QUESTION"
+    assert (
+        said("ct_volume:task=detection3d")
+        == "Find QUESTION, please respond with a 3D bounding box."
+    )
+    assert said("fundus:task=landmark").startswith(f"{start}find QUESTION, the response is given ")
+    reports = (
+        open_dataset(f"phantoms:{kind}:task=report:{SMALL}").splits["train"][0]
+        for kind in ("ct", "ct_volume")
+    )
+    assert [task("report").ask(one, umit) for one in reports] == [
+        f"{start}please review the image and create a report that assesses any abnormalities.",
+        "Given a series of medical images, generate a report that assesses any abnormalities.",
+    ]  # fmt: skip
+
+
+def test_sets_of_numbered_labels_are_read_back() -> None:
     sample = open_dataset(f"phantoms:smear:{SMALL}").splits["train"][0]
     umit = Wording(template="umit")
     for answer in ((), sample.options[:1], sample.options[1:3]):

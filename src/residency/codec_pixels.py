@@ -97,6 +97,11 @@ class ResizedCodec:
         return tuple(point for point in found if point is not None)
 
 
+def suits(codec: Any, own: Any) -> bool:
+    """Whether a model that writes places as `own` may be taught `codec` instead: its boxes stay the same."""
+    return not isinstance(codec, ResizedCodec) or isinstance(own, Qwen2VLCodec | ResizedCodec)
+
+
 def fitted(codec: Any, processor: Any) -> Any:
     """The codec for images as this processor resizes them; one that does not ask stays as it is."""
     if not isinstance(codec, Qwen25VLCodec):

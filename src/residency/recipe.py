@@ -141,9 +141,11 @@ def _join() -> None:
     import torch
     from accelerate import PartialState
 
-    if not torch.cuda.is_available():
+    bare, engine = not torch.cuda.is_available(), "ACCELERATE_USE_DEEPSPEED" in os.environ
+    if bare and not engine:  # with it accelerate would leave DeepSpeed out without a word
         os.environ.setdefault("ACCELERATE_USE_CPU", "true")  # `accelerate launch` does not say it
-    alone = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes")
+    said = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes")
+    alone = said or (bare and engine)
     joined = PartialState(cpu=alone).num_processes  # by itself it does not look there
     if joined != launched:
         raise UsageError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from residency.codec_pixels import ResizedCodec
 from residency.data.mix import Mix
 from residency.errors import UsageError
 from residency.evaluate.steps import Controls, Evaluate
@@ -15,7 +16,7 @@ from residency.model.huggingface import Limits
 from residency.objectives.likelihood import Likelihood
 from residency.step import BASE, Step
 from residency.synthesis.comparing import Compare
-from residency.task import Wording
+from residency.task import Codec, Wording
 from residency.train.stage import Stage
 from residency.train.values import Full, Schedule
 from residency.types import BLANK, PLAIN
@@ -60,6 +61,7 @@ class Sharing:
     start: str
     wording: Wording
     watch: ValidationSlice | None
+    codec: Codec | None  # how boxes and points are written; None: as the family does
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Sharing":
@@ -89,6 +91,7 @@ class Sharing:
             mix=Mix.of(settings["mix"]),
             start=ALIGNED if settings["pairs"] else BASE,
             wording=wording,
+            codec=ResizedCodec() if settings["points"] == "umit" else None,
             watch=ValidationSlice(**looks, wording=wording.canonical)
             if settings["watch"]
             else None,
@@ -125,6 +128,7 @@ class Sharing:
             limits=self.limits,
             mix=self.mix if data == self.data else Mix(),
             watch=self.watch,
+            codec=self.codec,
         )
 
     def schedule(self, epochs: float, updates: int | None) -> Schedule:

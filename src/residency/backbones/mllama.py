@@ -4,8 +4,9 @@ One `<|image|>` per image in the row. An image is cut into at most four tiles of
 pads it to four, the states of padding included: real patches attend to them. `area.most` is the area of
 all tiles, padding included, so 560 * 560 is one tile alone, as InstFree's code (torchtune) reads it.
 A token sees the last image before it (neighbours together); a token before all images sees every state of
-its row, later images included, which is why rows are not read as trees. No box convention is documented:
-JSON of 0-1000 is ours.
+its row, later images included, which is why rows are not read as trees. In transformers it also sees the
+images that its row was padded with beside a row of more images: logits depend on company, which they do not
+here. No box convention is documented: JSON of 0-1000 is ours.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -165,6 +165,16 @@ FLAGS = {
     )
     for name, labels, modality, counts, md5 in PUBLISHED
 }
+# What UMIT asks (its figures), in wordings that put a question of the sample.
+QUESTIONS = {
+    "pathmnist": "Which type of tissue does this image represent?",
+    "dermamnist": "Which disease does this dermatoscopic image represent?",
+    "octmnist": "Which type of tissue does this image represent?",
+    "pneumoniamnist": "Does this chest X-ray image show a normal lung?",
+    "breastmnist": "Does this breast ultrasound image show malignant tissue or normal tissue?",
+    "bloodmnist": "What type of blood cell is shown in this image?",
+    "organcmnist": "Which organ is shown in this CT image?",
+}
 ABOUT = Published(
     name="medmnist",
     title="MedMNIST 2D, twelve sets",
@@ -346,6 +356,7 @@ def _sample(
         task="classification",
         answer=answer,
         images=(picture,),
+        question=QUESTIONS.get(base, ""),
         options=flag.labels,
         modality=flag.modality[0],
     )

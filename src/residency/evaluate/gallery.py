@@ -237,9 +237,8 @@ def _wording(one: Answered) -> Wording:
 
 
 def _question(card: Card) -> str:
-    if card.sample is None:
-        return ""
-    return card.sample.question or task(card.sample.task).ask(card.sample, card.wording)
+    sample = card.sample
+    return "" if sample is None else task(sample.task).ask(sample, card.wording)
 
 
 _MARKS = {True: ("right", "✓ right"), False: ("wrong", "✗ wrong")}

@@ -17,7 +17,7 @@ SETS = {
     "vqa_rad": Needed(reader="vqa_rad", stand_in=f"phantoms:chest:task=vqa:{SMALL}:seed=31"),
     "slake": Needed(reader="slake", stand_in=f"phantoms:ct:task=vqa:{SMALL}:seed=32"),
     "pathvqa": Needed(reader="pathvqa", stand_in=f"phantoms:smear:task=vqa:{SMALL}:seed=33"),
-    "m3d_vqa": Needed(reader="m3d_vqa"),
+    "m3d_vqa": Needed(reader="m3d_vqa", stand_in=f"phantoms:ct_volume:task=mcq:{SMALL}:seed=42"),
     "cm_vl_i": Needed(
         reader="chimed_vl", files=("chimed_vl/ChiMed-VL-Instruction",),
         stand_in=f"phantoms:lesion:task=vqa:language=zh:{SMALL}:seed=34",
@@ -35,7 +35,9 @@ SETS = {
         reader="slake_detection", files=("slake_detection", "slake"), splits=("train",),
         stand_in=f"phantoms:smear:task=detection:{SMALL}:seed=38",
     ),
-    "m3d_seg": Needed(reader="m3d_seg"),
+    "m3d_seg": Needed(
+        reader="m3d_seg", stand_in=f"phantoms:ct_volume:task=detection3d:{SMALL}:seed=43"
+    ),
     "cephalometric": Needed(
         reader="cephalometric", stand_in=f"phantoms:fundus:task=landmark:{SMALL}:seed=39"
     ),
@@ -53,7 +55,7 @@ WORKS = (
     Work(
         name="umit", recipe="umit",
         sets={"data": tuple(key for key in SETS if key not in PAIRS), "pairs": PAIRS},
-        optional=("pairs",),
+        settings={"points": "umit"}, optional=("pairs",),
     ),
 )  # fmt: skip
 GENERALIST = Ours(run="umit", method="generalist")

@@ -44,6 +44,7 @@ def recipe(
     lr: float | None = None,
     balance: float = 0.5,
     template: str = "umit*",
+    points: Literal["family", "umit"] = "family",
     watch: int = 0,
     watch_samples: int = 16,
     best: str | None = None,
@@ -65,7 +66,8 @@ def recipe(
     sharing gives and takes. Every model is also asked about blank images. `template` is a wording or a
     pool of them, from which training draws and whose first one the tests use. Every `watch` updates (0:
     never) a stage answers `watch_samples` of every validation split, and it leaves the model of its
-    best look: by the metric `best`, or else by the first metric of every task.
+    best look: by the metric `best`, or else by the first metric of every task. `points=umit` teaches a
+    Qwen2-VL landmarks as the paper writes them, `[x,y]` in pixels of an image of 640 x 800.
 
     The paper gives neither learning rate nor batch size: 1e-5 is AdaMLLM's for Qwen2-VL, nano's 5e-4
     is ours, as are `tune_epochs` (the paper: "the same number as BiomedGPT") and `balance`, which

@@ -32,6 +32,7 @@ def recipe(
     lr: float | None = None,
     balance: float = 0.5,
     template: str = "umit*",
+    points: Literal["family", "umit"] = "family",
     watch: int = 0,
     watch_samples: int = 16,
     best: str | None = None,

@@ -48,8 +48,8 @@ _ASK = {
 _UMIT = {
     "en": {
         "umit": (
-            "Given {image}, choose one option from\n{labels}\nto answer: {question}",
-            "Given {image}, choose every option that holds from\n{labels}\nto answer: {question}",
+            "Given {image}, choose one option from the {labels} to answer: {question}",
+            "Given {image}, choose every option that holds from the {labels} to answer: {question}",
         ),
         "umit_which": (
             "{question} Options:\n{labels}\nAnswer from {image} with one of them.",

@@ -19,7 +19,7 @@ _ASK = {
     "en": {
         "paper": "Locate {what} in the volume by a 3D bounding box.",
         "where": "Where is {what}? Answer with the two opposite corners of a 3D box.",
-        "umit": "Find {what} and answer with a 3D bounding box.",
+        "umit": "Find {what}, please respond with a 3D bounding box.",
         "umit_series": "In this series of slices, find {what} and give its 3D box.",
         "umit_detect": "Detect {what} in the volume; answer with two corners in voxels.",
         "umit_extent": "How far does {what} reach in this volume? Give a 3D box.",

@@ -24,7 +24,7 @@ _ASK = {
         "paper": "Point to {what} in the image.",
         "where": "Where is {what}? Answer with a point.",
         "mark": "Mark the position of {what}.",
-        "umit": "Given the image, find {what}; answer with a point.",
+        "umit": "Given the image, find {what}, the response is given as a point.",
         "umit_point": "Find {what} in the image and give its coordinates.",
         "umit_place": "At which point of the image is {what}?",
         "umit_name": "{what}: give the point in this image.",

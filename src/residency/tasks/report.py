@@ -36,8 +36,8 @@ _ASK = {
 _UMIT = {
     "en": {
         "umit": (
-            "Given {image}, write a report that assesses any abnormality.",
-            "Given a series of slices of one examination, report any abnormality in the volume.",
+            "Given {image}, please review {image} and create a report that assesses any abnormalities.",
+            "Given a series of medical images, generate a report that assesses any abnormalities.",
         ),
         "umit_findings": (
             "Report what {image} shows, normal or not.",

@@ -28,8 +28,8 @@ _JOIN = {"en": ", ", "zh": "、"}
 _UMIT = {
     "en": {
         "umit": (
-            "Given {image}, answer briefly: {question}",
-            "Given {image}, choose one option from {options} to answer: {question}",
+            "Given {image}, please provide a brief answer to {question}",
+            "Given {image}, choose one option from the {options} to answer: {question}",
         ),
         "umit_look": (
             "Look at {image} and reply in a few words. {question}",

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from accelerate import PartialState
 
+from residency.codec_pixels import suits
 from residency.data.augment import Augment
 from residency.data.mix import Mix
 from residency.data.mixture import Mixture, Turns
@@ -201,6 +202,11 @@ class Stage:
                 f"{backbone.name} cannot replace its image by an exemplar; use exemplar=cls."
             )
         seen = [view.name for view in self.objective.views if view.exemplar]
+        if not suits(self.codec, backbone.codec):
+            raise UsageError(
+                f"UMIT's points come with the boxes of Qwen2-VL, and {backbone.name} writes others. Use "
+                "points=family."
+            )
         bare = self.after == BASE and not carries_expert(workspace.base)
         if bare and self.expert is None and (seen or "exemplar_connector" in self.train):
             raise UsageError(

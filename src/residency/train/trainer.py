@@ -27,7 +27,7 @@ from residency.model.feature_keys import obstacle
 from residency.model.huggingface import Backbone, to_device
 from residency.objective import Objective
 from residency.train import checkpoint
-from residency.train.deepspeed import configure, is_deepspeed
+from residency.train.deepspeed import configure, is_deepspeed, kinds, together
 from residency.train.estimate import estimate
 from residency.train.feed import Feed, Work, letters
 from residency.train.journal import Journal, Progress
@@ -137,9 +137,10 @@ class Run:
         self._optimizer: Any = AdamW(groups, weight_decay=self.schedule.weight_decay, fused=fused)
         self._engine = is_deepspeed(self._accelerator)
         if self._engine:
-            configure(self._accelerator, self.schedule)
+            configure(self._accelerator, self.schedule, autocast=self.precision == "bf16")
         self._wrapped, self._optimizer = self._accelerator.prepare(self.backbone, self._optimizer)
-        self._sharded = self.backbone.anchored = sharding.is_sharded(self.backbone)
+        self._sharded = sharding.is_sharded(self.backbone)
+        self.backbone.anchored = self._sharded or self._engine
         if not self._sharded and os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
             self._say(
                 "FSDP was asked for, and accelerate shards on accelerators alone: nothing is."
@@ -272,10 +273,20 @@ class Run:
         )
 
     def _looked(self) -> dict[str, Any]:
-        """What the first process saw of the validation slice, where a look is due."""
-        if self.looks is None or not self._accelerator.is_main_process:
+        """What the first process saw of the validation slice, where a look is due; a failure ends all."""
+        if self.looks is None or not self.looks.due(self._update, self._total):
             return {}
-        found = self.looks.after(self._update, self._total)
+        found, trouble = dict[str, Any](), None
+        if self._accelerator.is_main_process:
+            try:
+                found = self.looks.after(self._update)
+            except Exception as error:
+                trouble = error
+        failed = bool(self._gather([trouble is not None]).any())
+        if failed:
+            raise trouble or ResidencyError(
+                f"The look after update {self._update} failed in the first process, which says why."
+            )
         if found:
             told = ", ".join(f"{name} {value:.3f}" for name, value in found["watched"].items())
             self._say(f"look after update {self._update}: {told or 'no metric has a value'}")
@@ -300,9 +311,11 @@ class Run:
         same however the batch is split over microbatches and processes.
         """
         counts = [work.tokens, work.dropped, work.shrunk, work.outside, work.shows]
-        shares = self._gather([len(work.batches), *counts])
-        rounds = int(shares[:, 0].max())
-        tokens, dropped, shrunk, outside, shows = map(int, shares[:, 1:].sum(0).tolist())
+        passed = kinds([*work.batches, *([work.filler] if work.filler else [])])
+        shares = self._gather([*passed, len(work.batches), *counts])
+        self._alike = bool(shares[:, 0].min() == shares[:, 1].max())
+        rounds = int(shares[:, 2].max())
+        tokens, dropped, shrunk, outside, shows = map(int, shares[:, 3:].sum(0).tolist())
         self._seen |= shows > 0
         self._dropped, self._shrunk = self._dropped + dropped, self._shrunk + shrunk
         self._outside += outside
@@ -334,19 +347,21 @@ class Run:
         accelerator = self._accelerator
         sums: dict[str, Tensor] = {}
         self._by_data.reset()
-        for number in range(rounds):
-            batch, looked, scale = work.round(number)
-            last = number == rounds - 1
-            if self.backbone.encoder is not None:
-                self.backbone.encoder.expect(looked)
-            with nullcontext() if last else accelerator.no_sync(self._wrapped):
-                weighted = self._terms_of(batch, scale)
-                # Gradients are averaged over processes, the loss over all tokens.
-                loss = torch.stack(list(weighted.values())).sum() / tokens
-                accelerator.sync_gradients = last  # DeepSpeed's engine steps where it is true
-                accelerator.backward(loss * accelerator.num_processes)
-            for name, value in weighted.items():
-                sums[name] = sums.get(name, 0.0) + value.detach()
+        late = self._engine and not self._alike
+        with together(accelerator) if late else nullcontext():
+            for number in range(rounds):
+                batch, looked, scale = work.round(number)
+                last = number == rounds - 1
+                if self.backbone.encoder is not None:
+                    self.backbone.encoder.expect(looked)
+                with nullcontext() if last else accelerator.no_sync(self._wrapped):
+                    weighted = self._terms_of(batch, scale)
+                    # Gradients are averaged over processes, the loss over all tokens.
+                    loss = torch.stack(list(weighted.values())).sum() / tokens
+                    accelerator.sync_gradients = last and not late  # there DeepSpeed's engine steps
+                    accelerator.backward(loss * accelerator.num_processes)
+                for name, value in weighted.items():
+                    sums[name] = sums.get(name, 0.0) + value.detach()
         return sums
 
     def _terms_of(self, batch: Batch, scale: float) -> dict[str, Tensor]:

@@ -63,10 +63,12 @@ class Looks:
     identity: Mapping[str, object]
     best: dict[str, Any] = field(default_factory=dict)
 
-    def after(self, update: int, total: int) -> dict[str, Any]:
-        """What is seen after an update, for the journal; nothing where no look is due."""
-        if update % self.watch.every and update != total:
-            return {}
+    def due(self, update: int, total: int) -> bool:
+        """Whether an update is followed by a look."""
+        return not update % self.watch.every or update == total
+
+    def after(self, update: int) -> dict[str, Any]:
+        """What is seen after an update, for the journal."""
         with _answering(self.backbone):
             found = dict(self.watch.look(self.backbone, self.datasets, self.seed))
         better = bool(found) and (not self.best or found["mean"] > self.best["mean"])
