@@ -134,6 +134,13 @@ def test_equal_sides_say_that_there_is_nothing_to_test(
     assert "never disagree" in capsys.readouterr().out
 
 
+def test_one_group_has_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = write(tmp_path / "a.jsonl", [True] * 2), write(tmp_path / "b.jsonl", [False] * 2)
+    compare(str(a), str(b))
+    said = capsys.readouterr().out
+    assert "A - B +100.00 points (no interval from so few groups)" in said and "nan" not in said
+
+
 def test_runs_are_paired_by_step_and_single_names_need_not_agree(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

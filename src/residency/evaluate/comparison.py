@@ -168,11 +168,14 @@ def shown(one: Comparison) -> str:
     """A comparison in a few lines."""
     scale, unit = (100, " points") if is_fraction(one.metric) else (1, "")
     d = one.difference
+    bounds = f"[{scale * d.low:+.2f}, {scale * d.high:+.2f}] (95 %, paired cluster bootstrap)"
+    if math.isnan(d.low):
+        bounds = "(no interval from so few groups)"
     head = ", ".join(filter(None, (one.dataset, one.task, one.step, one.view)))
     lines = [
         f"{head}: {one.metric}, n={one.n}, {one.units} units resampled",
         f"  A {scale * one.first:.2f}, B {scale * one.second:.2f}, A - B {scale * d.estimate:+.2f}"
-        f"{unit} [{scale * d.low:+.2f}, {scale * d.high:+.2f}] (95 %, paired cluster bootstrap)",
+        f"{unit} {bounds}",
     ]
     if one.test is None:
         return "\n".join([*lines, "  not right or wrong per sample: no McNemar test"])
