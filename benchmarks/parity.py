@@ -64,18 +64,17 @@ def lines(samples: Any, folder: Path, apart: bool) -> Iterator[str]:
             sample.images[0].load().save(path)
         pairs = asked(sample)
         for some in [[pair] for pair in pairs] if apart else [pairs]:
-            yield json.dumps({"messages": turns(some), "images": [f"../images/{path.name}"]})
+            yield json.dumps({"messages": turns(some), "images": [f"images/{path.name}"]})
 
 
 def write(folder: Path, train: int, test: int) -> None:
     """Both forms of the same questions; they are tested on the same file."""
-    (folder / "images").mkdir(parents=True, exist_ok=True)
     data = open_dataset(f"phantoms:smear:train={train}:val=8:test={test}")
     for form in FORMS:
-        (folder / form).mkdir(exist_ok=True)
+        (folder / form / "images").mkdir(parents=True, exist_ok=True)
         for split in ("train", "val", "test"):
             apart = form == "single" or split != "train"
-            text = "\n".join(lines(data.splits[split], folder, apart))
+            text = "\n".join(lines(data.splits[split], folder / form, apart))
             (folder / form / f"{split}.jsonl").write_text(text + "\n", encoding="utf-8")
 
 
