@@ -1,7 +1,7 @@
 """Pieces of lines that AdaMLLM's recipes share: rates, synthesizer, judge, Table 6."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from residency import line
@@ -19,6 +19,7 @@ from residency.synthesis.pairs import Source
 from residency.synthesis.quality import Quality, Sizes
 from residency.synthesis.seed import Form, Seed, Sees
 from residency.synthesis.synthesizer import Synthesize
+from residency.train.copying import Copying
 from residency.train.stage import Stage
 from residency.train.values import Full, Schedule
 
@@ -48,6 +49,8 @@ PAPER_RATES: Mapping[str, Rates] = {
 NANO_RATES = Rates(
     language=1e-3, vision=1e-4, weight_decay=0.01, warmup=0.05, batch_size=16
 )  # ours
+NANO_COPYING = 500  # updates (ours), after which nano repeats random tokens (docs/results.md)
+COPYING = "copying"  # the step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +62,13 @@ class Plan:
     vision_lr: float | None = None
     batch_size: int | None = None
     microbatch_size: int | None = None
+    copying: int | None = None
     limits: Limits = Limits()  # noqa: RUF009 - frozen
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Plan":
         """From the parameters of a recipe, which have the same names."""
-        names = ("base", "lr", "vision_lr", "batch_size", "microbatch_size")
+        names = ("base", "lr", "vision_lr", "batch_size", "microbatch_size", "copying")
         limits = Limits(max_tokens=settings["max_tokens"], too_long=settings["too_long"])
         return cls(**{name: settings[name] for name in names}, limits=limits)
 
@@ -85,6 +89,18 @@ class Plan:
             return NANO_RATES
         return PAPER_RATES.get(self.kind, PAPER_RATES["qwen2_vl"])
 
+    def copier(self) -> tuple[Copying, ...]:
+        """What comes before synthesizer and judge where the base does not copy; nano alone does not."""
+        updates = self.copying
+        if updates is None:
+            updates = NANO_COPYING if line.is_nano(self.base) else 0
+        return (Copying(name=COPYING, updates=updates),) if updates else ()
+
+    @property
+    def writer(self) -> str:
+        """The step that synthesizer and judge start from."""
+        return COPYING if self.copier() else BASE
+
     def stage(
         self, name: str, made: tuple[Maker, ...], *, epochs: float, continued: bool = False
     ) -> Stage:
@@ -96,9 +112,10 @@ class Plan:
         return self._stage(name, made, train, epochs, continued)
 
     def reader(self, name: str, made: tuple[Maker, ...], *, epochs: float) -> Stage:
-        """The language model alone, on text without images."""
+        """The language model alone, on text without images, from where the synthesizer starts."""
         train = {"language_model": Full(lr=self.lr or self.rates.language)}
-        return self._stage(name, made, train, epochs, False)
+        stage = self._stage(name, made, train, epochs, False)
+        return replace(stage, after=self.writer)
 
     def connect(self, name: str, made: tuple[Maker, ...], *, epochs: float) -> Stage:
         """The first of two stages as the paper runs it: LLaVA's connector alone, else the whole model."""
@@ -148,7 +165,8 @@ def seed_step(
 
 def synthesizer(plan: Plan, seed: Seed, *, name: str, epochs: float) -> Stage:
     """The synthesizer tuned on a seed, over all parts."""
-    return plan.stage(name, (seed,), epochs=epochs, continued=seed.form == "header")
+    stage = plan.stage(name, (seed,), epochs=epochs, continued=seed.form == "header")
+    return replace(stage, after=plan.writer)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +210,7 @@ def table6(
         model = BASE if variant == "untuned" else f"synthesizer_{variant}"
         steps.append(seed)
         if model != BASE:
+            steps += [one for one in plan.copier() if one not in steps]
             steps.append(synthesizer(plan, seed, name=model, epochs=get("epochs")))
             steps.append(Retention(name=f"{model}_retention", of=model, method=model))
         written = Synthesize(

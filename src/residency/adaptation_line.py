@@ -136,10 +136,16 @@ class Line:
             )
         )
 
+    def copier(self) -> None:
+        """What teaches the base to copy, where it cannot."""
+        for step in self.plan.copier():
+            self.add(step)
+
     def synthetic(self, suffix: str) -> Synthesize:
         """What the synthesizer given, or one tuned on its seed, writes about the domain's pairs."""
         given, name = self.get("synthesizer") or "", f"synthesizer{suffix}"
         if not given:
+            self.copier()
             epochs = self.get("synthesizer_epochs")
             self.add(adaptation.synthesizer(self.plan, self.seed(suffix), name=name, epochs=epochs))
         return self.add(
@@ -157,6 +163,7 @@ class Line:
     def filtered(self, triplets: Source, suffix: str) -> Filter:
         """The verdicts on triplets, of the judge given, or of one that is tuned first, or the base."""
         if self.tuned:
+            self.copier()
             epochs = self.get("judge_epochs")
             for step in adaptation.judge_steps(self.plan, self.seed(), epochs=epochs):
                 self.add(step)

@@ -30,6 +30,7 @@ def recipe(
     templates: Literal["paper", "upstream"] = "paper",
     blank: float = 0.1,
     exclude: bool = True,
+    copying: int | None = None,
     synthesizer_epochs: float = 2.0,
     judge_epochs: float = 1.0,
     epochs: float = 1.0,
@@ -53,7 +54,8 @@ def recipe(
     tasks. Each may be a list: what several models share is made once. `synthesizer` and `judge` may be
     models of an earlier run (RUN/synthesizer/model), as one synthesizer serves many domains. Else the
     synthesizer is tuned on the seed, and the judge is the base with a few-shot prompt or one tuned on
-    the seed (`base`, `tuned`; `auto`: tuned for nano); with `judge_engine=endpoint:URL` it is
+    the seed (`base`, `tuned`; `auto`: tuned for nano); both begin after `copying` updates that teach a base
+    to copy (ours: 500 for nano, which cannot, none for others); with `judge_engine=endpoint:URL` it is
     whatever is served there. `templates=upstream` adds the inverted ones. With `exclude`, images of `test`
     leave the seed. `export` writes the training files; `quality` samples are judged (17 or 20 `types`),
     and put on a sheet for people. Samples with facts say how true the synthetic answers are, before and

@@ -20,6 +20,7 @@ def recipe(
     form: Literal["delimited", "header"] = "delimited",
     blank: float = 0.1,
     exclude: tuple[str, ...] = (),
+    copying: int | None = None,
     epochs: float = 2.0,
     batch_size: int | None = None,
     microbatch_size: int | None = None,
@@ -35,7 +36,8 @@ def recipe(
     """Tune the whole model to write triplets; ask each variant about the tenth of the seed held out.
 
     Table 9: two epochs, batch 128, 2e-5 and 2e-6 (vision) for LLaVA-NeXT; other families take their
-    rates of Table 10, nano ours (16, 1e-3, 1e-4). `variants` are Table 6's columns: untuned, image,
+    rates of Table 10, nano ours (16, 1e-3, 1e-4). `copying` updates come first, in which a base learns to
+    copy words (ours: 500 for nano, none for others). `variants` are Table 6's columns: untuned, image,
     caption, both, both_blank; `baselines` runs all five. `form=header` is the paper's conversation,
     `delimited` ours, which every engine can ask for. Images of the validation and test splits of
     `exclude` leave the seed. Real seed: `data=seed_vflan:FOLDER`. `quality` samples of each variant and

@@ -80,7 +80,11 @@ class Combine:
         """
         samples, counts = self._samples(workspace)
         if not samples:
-            raise UsageError(f"Step {self.name!r} leaves no sample: {dict(counts)}.")
+            raise UsageError(
+                f"Step {self.name!r} leaves no sample of {sum(counts.values())} pairs: no task was readable "
+                "and kept. Tune the synthesizer for longer, or take what the filter would discard "
+                "(column=precise_only)."
+            )
         print("  " + ", ".join(f"{name} {n}" for name, n in counts.items()), flush=True)
         return {"samples": len(samples), **counts}
 

@@ -99,7 +99,7 @@ def _write(
             Worker,
             fn_constructor_args=(inner, model, sampling),
             batch_size=BLOCK,
-            concurrency=workers,
+            compute=ray.data.ActorPoolStrategy(size=workers),
             num_cpus=1,
         )
         for row in done.take_all():
