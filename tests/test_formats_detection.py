@@ -105,20 +105,26 @@ def test_swift_objects(tmp_path):
     image(tmp_path / "images" / "a.png", 9)
     rows = [
         swift(ref=["dog"], bbox=[[1, 2, 30, 40], [5, 5, 9, 9]]),
-        swift(ref=["dog", "cat"], bbox=[[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]], bbox_type="norm1"),
+        swift(ref=["dog", "cat"], bbox=[[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]], bbox_type="norm1")
+        | {"split": "test"},
         {**swift(), "objects": json.dumps({"ref": [], "bbox": [[1, 1, 2, 2]]})},
         swift(ref=["a", "b"], bbox=[[1, 1, 2, 2]]),
         swift(ref=["a"], bbox=[[1, 1, 2]]),
         {**swift(ref=["a"], bbox=[[1, 1, 2, 2]]), "images": []},
+        {**swift(ref=["a"], bbox=[[1, 1, 2, 2]]), "split": "tset"},
+        {**swift(ref=["a"], bbox=[[1, 1, 2, 2]]), "split": ""},
     ]
     (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, rows)))
     dataset = open_dataset(str(tmp_path / "x.jsonl"))
     samples = {s.id.rpartition(" ")[2]: s for rows in dataset.splits.values() for s in rows}
+    assert {name: len(rows) for name, rows in dataset.splits.items()} == {"train": 2, "test": 1}
     assert (samples["1"].question, len(samples["1"].answer)) == ("dog", 2)
     assert samples["2"].answer[1] == Box(name="cat", x1=32.0, y1=24.0, x2=64.0, y2=48.0)
     assert samples["3"].answer == (Box(name="", x1=1.0, y1=1.0, x2=2.0, y2=2.0),)
     faults = [fault for rows in dataset.splits.values() for fault in rows.faults]
-    assert [fault.code for fault in faults] == ["box", "box", "placeholder"]
+    assert [fault.code for fault in faults] == [
+        "box", "box", "placeholder", "split", "split",
+    ]  # fmt: skip
 
 
 @pytest.mark.shared_data

@@ -9,9 +9,9 @@ from pathlib import Path
 from residency.data.annotations import Annotated
 from residency.data.card import Card, distinct_labels, read_card
 from residency.data.documents import RowError
-from residency.data.formats import Partial, gathered
+from residency.data.formats import Partial, gathered, sided
 from residency.data.images import SUFFIXES, file_picture
-from residency.data.splits import SPLITS, assign
+from residency.data.splits import SPLITS, SYNONYMS, assign
 from residency.dataset import Dataset
 from residency.types import Sample
 
@@ -24,7 +24,7 @@ def as_dataset(
     notes: Sequence[str] = (),
     names: Sequence[str] = (),
 ) -> Dataset:
-    """The detection samples of annotated images by split; those under "" are split by image.
+    """The detection samples of annotated images by split; those under "" as they state, else by image.
 
     `names` are the classes that may occur, else those that do. Image paths start at `root`.
 
@@ -36,11 +36,12 @@ def as_dataset(
     splits: dict[str, list[Annotated]] = {split: [] for split in SPLITS}
     faults: dict[str, list[RowError]] = {split: [] for split in SPLITS}
     state = hashlib.sha256()
-    for split, entries in found.items():
+    for split, rows in found.items():
+        entries = rows if split else sided(name, rows)
         usable = [entry for entry in entries if isinstance(entry, Annotated)]
         faults[split or "train"] += [entry for entry in entries if isinstance(entry, RowError)]
-        sides = [split] * len(usable)
-        if not split:
+        sides = [split or SYNONYMS.get(entry.split.lower(), "") for entry in usable]
+        if not all(sides):
             places = assign([entry.image for entry in usable])
             sides = [SPLITS[place] for place in places]
             said.append("No split stated: images were split 70/10/20, seed 0.")

@@ -18,7 +18,8 @@ from residency.types import Box
 class Annotated:
     """The boxes of one image; `size` is the (width, height) that the annotation states, if any.
 
-    `asks` names what the boxes show where only that is asked for, "" for everything.
+    `asks` names what the boxes show where only that is asked for, "" for everything; `split` is what
+    the row itself states, if anything.
     """
 
     image: str
@@ -26,6 +27,7 @@ class Annotated:
     size: tuple[int, int] | None = None
     id: str = ""
     asks: str = ""
+    split: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from residency.data.card import CARD_FILES, Card, distinct_labels, read_card
 from residency.data.columns import delimiter_of, read_columns
@@ -34,6 +34,19 @@ HEAD = 1 << 20  # bytes read to tell the shape of a file
 MEDIA = ("", "images", "image", "media", "imgs")  # folders in which paths may start
 Entry = Said | RowError
 Read = TypeVar("Read")
+
+
+@runtime_checkable
+class States(Protocol):
+    """A row that may state its split."""
+
+    @property
+    def split(self) -> str:
+        """Its name, "" where none is stated."""
+        ...
+
+
+Stated = TypeVar("Stated", bound=States)
 
 
 class Partial(Rows):
@@ -187,7 +200,7 @@ def as_dataset(
         DataError: no row can be used; two labels that a response cannot tell apart.
     """
     card = read_card(root)
-    entries = {file: rows if file else _sided(name, rows) for file, rows in entries.items()}
+    entries = {file: rows if file else sided(name, rows) for file, rows in entries.items()}
     said = [entry for rows in entries.values() for entry in rows if isinstance(entry, Said)]
     notes = [*card.notes]
     splits = _splits(entries, notes)
@@ -227,14 +240,14 @@ def as_dataset(
     )
 
 
-def _sided(name: str, rows: Sequence[Entry]) -> Sequence[Entry]:
+def sided(name: str, rows: Sequence[Stated | RowError]) -> Sequence[Stated | RowError]:
     """The rows of a file; where some state a split, a row without one is bad."""
-    if not any(isinstance(entry, Said) and entry.split for entry in rows):
+    if not any(not isinstance(entry, RowError) and entry.split for entry in rows):
         return rows
     return [
-        RowError("split", f"{name} row {number}", unknown_split(""))
-        if isinstance(entry, Said) and not entry.split
-        else entry
+        entry
+        if isinstance(entry, RowError) or entry.split
+        else RowError("split", f"{name} row {number}", unknown_split(""))
         for number, entry in enumerate(rows, start=1)
     ]
 

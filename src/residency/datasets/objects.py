@@ -55,7 +55,7 @@ def _image(row: object, where: str) -> str:
 
 
 def _annotated(media: Path, row: object, where: str) -> Annotated:
-    image = _image(row, where)
+    image, split = _image(row, where), read_row(row, where).split
     assert isinstance(row, Mapping)  # `read_row` takes nothing else
     objects: Any = row.get("objects")
     if isinstance(objects, str):
@@ -76,7 +76,9 @@ def _annotated(media: Path, row: object, where: str) -> Annotated:
         for ref, (x1, y1, x2, y2) in zip(refs, corners, strict=True)
     )
     asks = refs[0] if len(set(refs)) == 1 else ""
-    return Annotated(image=image, boxes=boxes, id=f"{row.get('id') or where}", asks=asks)
+    return Annotated(
+        image=image, boxes=boxes, id=f"{row.get('id') or where}", asks=asks, split=split
+    )
 
 
 def _size(media: Path, image: str, where: str) -> tuple[int, int]:
