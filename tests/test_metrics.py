@@ -220,6 +220,7 @@ def varied(n: int = 24) -> dict[str, list[Prediction]]:
                 "spacing_mm": 0.2,
                 "size": [40, 40],
                 "skill": "open",
+                "option_tokens": [1, 2, 1],
             }
             scored = dict(zip(options, scores[i].tolist(), strict=True))
             kinds[kind].append(replace(one, sample=f"s{i}", facts=known, scores=scored))
