@@ -17,6 +17,7 @@ from residency.types import Sample
 SHOWN = 3  # sample ids per problem
 PROBLEMS = {
     **MEANINGS,
+    "bit_depth": f"samples with images that {READ_AS['deep']}",
     "duplicate_id": "ids that several samples carry",
     "group_crosses": "samples whose group (patient) is also in another split",
     "leak": "images of a later split that an earlier split shows, pixel for pixel",
@@ -147,7 +148,9 @@ def check(dataset: Dataset, *, strict: bool = False, limit: int | None = None) -
             said |= {statement} if statement else set()
             for picture, content in zip(sample.images, entry.contents, strict=True):
                 contents.see(picture.key, content, split, sample.id, ledger)
-            marks.update(entry.marks)
+            if "deep" in entry.marks:
+                ledger.add("bit_depth", sample.id)
+            marks.update(mark for mark in entry.marks if mark != "deep")
             for code, what in entry.defects:
                 ledger.add(code, sample.id, what)
             if sample.group:

@@ -117,7 +117,7 @@ def load(where: str, *, window: str = "", frames: str = "32") -> Dataset:
         notes.append("No table beside the files: nothing to learn, and no answers to compare with.")
     if not rows:
         raise DataError(f"{root}: no row can be used. {next(iter(faults), 'There are none.')}")
-    splits = _splits(root, columns, rows, notes)
+    splits = _splits(columns, rows, notes)
     labels = card.labels
     if what == "label":
         labels = labels or tuple(sorted({row.answer for row in rows}))
@@ -207,6 +207,8 @@ def _rows(
         answer = " ".join(cells[what][place].split()) if what != "report" else cells[what][place]
         matches = known.get(value if kind == "image" else stand_in(value), [])
         try:
+            if "split" in cells and (wrong := unknown_split(cells["split"][place])):
+                raise RowError("split", where, wrong)
             rows.append(
                 Row(
                     place,
@@ -246,15 +248,11 @@ def _usable(matches: Sequence[Slice], kind: str, where: str) -> tuple[Slice, ...
     return tuple(matches)
 
 
-def _splits(
-    root: Path, columns: Columns, rows: Sequence[Row], notes: list[str]
-) -> dict[str, list[Row]]:
+def _splits(columns: Columns, rows: Sequence[Row], notes: list[str]) -> dict[str, list[Row]]:
     """Rows by split, a patient on one side alone where the table states none."""
     if "split" in columns:
-        words = [columns["split"][row.number].as_py().lower() for row in rows]
-        if unknown := sorted({word for word in words if word not in SYNONYMS}):
-            raise DataError(f"{root}: {unknown_split(unknown[0])}")
-        sides = [SYNONYMS[word] for word in words]
+        words = [columns["split"][row.number].as_py() for row in rows]
+        sides = [SYNONYMS[word.strip().lower()] for word in words]
     else:
         places = assign([row.group or str(row.files[0][0]) for row in rows])
         sides = [SPLITS[place] for place in places]
