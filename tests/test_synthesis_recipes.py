@@ -127,6 +127,15 @@ def test_the_header_form_is_the_papers_conversation():
     assert orders == {("precise", "informative"), ("informative", "precise")}
 
 
+def test_a_synthesizer_that_sees_no_image_trains_its_language_model_alone():
+    from residency.recipes.synthesizer import recipe
+
+    steps = {step.name: step for step in recipe(baselines=True).steps}
+    parts = {name: set(steps[f"synthesizer_{name}"].train) for name in ("image", "caption", "both")}
+    assert parts["caption"] == {"language_model"}
+    assert parts["image"] == parts["both"] == {"vision_encoder", "connector", "language_model"}
+
+
 @pytest.mark.parametrize(("sees", "images", "captioned"), [("image", 1, 0), ("caption", 0, 1)])
 def test_what_a_variant_does_not_see_is_absent(sees, images, captioned):
     sample = open_dataset("seed_general:3").split("train")[0]

@@ -111,10 +111,12 @@ class Plan:
         train = {part: Full(lr=vision if part == "vision_encoder" else language) for part in parts}
         return self._stage(name, made, train, epochs, continued)
 
-    def reader(self, name: str, made: tuple[Maker, ...], *, epochs: float) -> Stage:
+    def reader(
+        self, name: str, made: tuple[Maker, ...], *, epochs: float, continued: bool = False
+    ) -> Stage:
         """The language model alone, on text without images, from where the synthesizer starts."""
         train = {"language_model": Full(lr=self.lr or self.rates.language)}
-        stage = self._stage(name, made, train, epochs, False)
+        stage = self._stage(name, made, train, epochs, continued)
         return replace(stage, after=self.writer)
 
     def connect(self, name: str, made: tuple[Maker, ...], *, epochs: float) -> Stage:
@@ -164,8 +166,11 @@ def seed_step(
 
 
 def synthesizer(plan: Plan, seed: Seed, *, name: str, epochs: float) -> Stage:
-    """The synthesizer tuned on a seed, over all parts."""
-    stage = plan.stage(name, (seed,), epochs=epochs, continued=seed.form == "header")
+    """The synthesizer tuned on a seed, over all parts; without images, over the language model."""
+    continued = seed.form == "header"
+    if seed.sees == "caption":
+        return plan.reader(name, (seed,), epochs=epochs, continued=continued)
+    stage = plan.stage(name, (seed,), epochs=epochs, continued=continued)
     return replace(stage, after=plan.writer)
 
 
