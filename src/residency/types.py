@@ -1,7 +1,7 @@
 """The nouns every other module speaks: what is on disk, what is said, and under which condition."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -260,6 +260,10 @@ class Targets:
     weights: Float[Tensor, " r"]
     diverges: Bool[Tensor, " r"]
 
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Targets":
+        """The same targets after a change of every tensor: a slice, another device."""
+        return Targets(**{f.name: change(getattr(self, f.name)) for f in fields(self)})
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -282,10 +286,10 @@ class Batch:
     shrunk: tuple[str, ...] = ()
 
     @property
-    def shows(self) -> bool:
-        """Whether any view shows an image, or an exemplar of one."""
-        read = self.prompts.values() if self.tree is None else (self.tree,)
-        return any(one.images or one.exemplars for one in read)
+    def shows(self) -> int:
+        """What any view shows: 1 an image, 2 an exemplar of one, 3 both, 0 neither."""
+        read = [*self.prompts.values()] if self.tree is None else [self.tree]
+        return any(one.images for one in read) + 2 * any(one.exemplars for one in read)
 
     @property
     def width(self) -> int:

@@ -39,23 +39,24 @@ def load(where: str) -> Dataset:
     if not files:
         raise DataError(f"No such file: {where!r}. Write objects:PATH ({', '.join(SUFFIXES)}).")
     root = path if path.is_dir() else path.parent
-    names = [row for row in rows_of(next(iter(files.values())), _image) if isinstance(row, str)]
+    rows = rows_of(next(iter(files.values())), _stated)
+    names = [row[0] for row in rows if not isinstance(row, RowError)]
     media = root / image_folder(root, names, MEDIA)
     read = functools.partial(_annotated, media)
     found = {split: list(rows_of(file, read)) for split, file in files.items()}
     return as_dataset(path.stem if path.is_file() else path.resolve().name, found, media)
 
 
-def _image(row: object, where: str) -> str:
-    """The path of the one image of a row."""
-    images = read_row(row, where).images
-    if len(images) != 1 or not isinstance(images[0], str):
+def _stated(row: object, where: str) -> tuple[str, str]:
+    """The path of the one image of a row, and its split, "" where it states none."""
+    said = read_row(row, where)
+    if len(said.images) != 1 or not isinstance(said.images[0], str):
         raise RowError("image", where, "boxes need exactly one image, given by its path.")
-    return images[0]
+    return said.images[0], said.split
 
 
 def _annotated(media: Path, row: object, where: str) -> Annotated:
-    image, split = _image(row, where), read_row(row, where).split
+    image, split = _stated(row, where)
     assert isinstance(row, Mapping)  # `read_row` takes nothing else
     objects: Any = row.get("objects")
     if isinstance(objects, str):

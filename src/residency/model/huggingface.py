@@ -22,7 +22,7 @@ from residency.model.pruning import obstacle, prepare, select
 from residency.model.rows import Composer, Slots
 from residency.model.slots import ExemplarConnector, ProxyInstruction, fill
 from residency.objective import Objective, Terms
-from residency.types import Batch, Prompt, Reading, Targets, Tree, View
+from residency.types import Batch, Prompt, Reading, Tree, View
 
 Exemplar = Literal["cls", "patches", "replace"]
 
@@ -341,16 +341,10 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
         )
         for view, p in batch.prompts.items()
     }
-    t, tree = batch.targets, batch.tree
+    tree = batch.tree
     return Batch(
         prompts=prompts,
-        targets=Targets(
-            tokens=t.tokens.to(**move),
-            sample=t.sample.to(**move),
-            lengths=t.lengths.to(**move),
-            weights=t.weights.to(**move),
-            diverges=t.diverges.to(**move),
-        ),
+        targets=batch.targets.each(lambda one: one.to(**move)),
         pixels={name: tensor.to(**move) for name, tensor in batch.pixels.items()},
         expert_pixels=None if batch.expert_pixels is None else batch.expert_pixels.to(**move),
         tree=tree

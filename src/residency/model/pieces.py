@@ -35,13 +35,7 @@ def terms(
     most = max(1, MOST // max(1, vocabulary * len(states)))
 
     def piece(start: int, end: int) -> Terms:
-        own = Targets(
-            tokens=targets.tokens[start:end],
-            sample=targets.sample[start:end],
-            lengths=targets.lengths[start:end],
-            weights=targets.weights[start:end],
-            diverges=targets.diverges[start:end],
-        )
+        own = targets.each(lambda one: one[start:end])
         return objective({view: head(of[start:end]) for view, of in states.items()}, own)
 
     if total <= most:

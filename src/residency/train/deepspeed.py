@@ -36,11 +36,8 @@ def configure(accelerator: Accelerator, schedule: Schedule, *, autocast: bool) -
 
 
 def kinds(batches: Sequence[Batch]) -> tuple[int, int]:
-    """The least and the largest of what microbatches pass: 1 an image, 2 an exemplar, 3 both, 0 neither."""
-    found = []
-    for batch in batches:
-        rows = list(batch.prompts.values()) if batch.tree is None else [batch.tree]
-        found.append(any(row.images for row in rows) + 2 * any(row.exemplars for row in rows))
+    """The least and the largest of what microbatches show (`Batch.shows`)."""
+    found = [batch.shows for batch in batches]
     return min(found, default=0), max(found, default=0)
 
 
