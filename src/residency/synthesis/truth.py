@@ -16,6 +16,7 @@ from residency.triplets import Triplet
 
 NO_FACTS = frozenset(("caption", "kind", "chance", "skill", "task_name", "answer_type"))
 _VERDICTS = ("yes", "no")
+_MISSING = frozenset(("absent", "none", "no"))  # say the same of a thing
 
 
 class Truth(NamedTuple):
@@ -33,10 +34,11 @@ def facts_of(attributes: Mapping[str, str]) -> dict[str, str]:
 def trait_of(instruction: str, facts: Mapping[str, str]) -> str | None:
     """The trait that an instruction asks about.
 
-    The longest one whose words all occur, else the only one that shares the most words with it.
+    The longest one whose words all occur, else the only one that shares the most words with it; one
+    and many are the same word ("granules" are asked for in "the granule colour").
     """
-    asked = set(words(instruction))
-    named = {trait: set(words(trait)) for trait in facts}
+    asked = set(_singular(instruction))
+    named = {trait: set(_singular(trait)) for trait in facts}
     whole = [trait for trait, own in named.items() if own and own <= asked]
     if whole:
         return max(whole, key=lambda trait: len(named[trait]))
@@ -50,7 +52,8 @@ def truth(triplet: Triplet, facts: Mapping[str, str]) -> Truth:
     """Judge both responses by the facts.
 
     The precise response is true where it states the value of the trait, or, to a yes/no question, the
-    right one of yes and no. The informative one is true where it states the value.
+    right one of yes and no. The informative one is true where it states the value. Whatever is `none`
+    is also `absent`.
     """
     trait = trait_of(triplet.instruction, facts)
     if trait is None:
@@ -59,13 +62,21 @@ def truth(triplet: Triplet, facts: Mapping[str, str]) -> Truth:
     informative = _states(words(triplet.informative), value)
     said = words(triplet.precise)
     if said[:1] and said[0] in _VERDICTS:
-        rest = [word for word in words(triplet.instruction) if word not in set(words(trait))]
+        named = set(_singular(trait))
+        rest = [one for one in words(triplet.instruction) if not named & set(_singular(one))]
         return Truth(said[0] == ("yes" if _states(rest, value) else "no"), informative)
     return Truth(_states(said, value), informative)
 
 
+def _singular(text: str) -> list[str]:
+    """The words of a text without the s of the plural, wherever one may be one."""
+    return [one[:-1] if len(one) > 3 and one.endswith("s") else one for one in words(text)]
+
+
 def _states(said: list[str], value: list[str]) -> bool:
     """Whether the words of a value stand together in a text."""
+    if len(value) == 1 and value[0] in _MISSING:
+        return bool(_MISSING & set(said))
     width = len(value)
     return any(said[k : k + width] == value for k in range(len(said) - width + 1))
 
