@@ -158,6 +158,9 @@ FACTS = {
     "main colour": "light brown",
     "cell size": "large",
     "cell shape": "round",
+    "granules": "fine",
+    "granule colour": "pink",
+    "vacuoles": "none",
 }
 
 
@@ -173,6 +176,12 @@ FACTS = {
         (("How big is it?", "large", "It is large."), (None, None)),
         (("What is the cell?", "large", "It is large."), (None, None)),
         (("What is the size?", "large", "It is small."), (True, False)),
+        (("What colour are the granules?", "pink", "They are fine."), (True, False)),
+        (("Are the granules pink in colour?", "yes", "They are pink."), (True, True)),
+        (("How are the granules?", "fine", "The granules are pink."), (True, False)),
+        (("How are the vacuoles?", "absent", "There are no vacuoles."), (True, True)),
+        (("Is the vacuole absent?", "yes", "None is seen."), (True, True)),
+        (("Are vacuoles present?", "yes", "Vacuoles are present."), (False, False)),
     ],
 )
 def test_truth_by_facts(triplet, expected):
