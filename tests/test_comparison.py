@@ -125,6 +125,21 @@ def test_metrics_that_are_not_right_or_wrong_have_no_test(tmp_path: Path) -> Non
     assert by_name["closed_accuracy"].test is not None
 
 
+def test_each_task_is_compared_by_its_own_first_metric(tmp_path: Path) -> None:
+    a, b = sides(tmp_path)
+    for file, box in ((a, [0.0, 0.0, 0.5, 0.5]), (b, [0.0, 0.0, 0.5, 0.1])):
+        rows = [
+            {"id": f"d{i}", "prediction": [box], "reference": [[0.0, 0.0, 0.5, 0.5]]}
+            | {"task": "detection", "dataset": "boxes"}
+            for i in range(4)
+        ]
+        with file.open("a") as lines:
+            lines.writelines(json.dumps(row) + "\n" for row in rows)
+    found = {one.task: one for one in compare(str(a), str(b))}
+    assert found["vqa"].metric == "accuracy" and found["detection"].metric == "iou25"
+    assert found["detection"].first == 1.0 and found["detection"].second == 0.0
+
+
 def test_equal_sides_say_that_there_is_nothing_to_test(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -171,8 +186,6 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no predictions"):
         predictions_of(tmp_path / "empty")
-    with pytest.raises(UsageError, match="at least one metric"):
-        compare(str(a), str(a), metrics=())
     with pytest.raises(UsageError, match="needs `scores`"):
         compare(str(a), str(a), metrics=("nll",))
     assert cli.main(["compare", str(a), "metrics=accuracy"]) == 2

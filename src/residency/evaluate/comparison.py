@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from residency.catalog import names
 from residency.errors import UsageError
+from residency.evaluate.details import computable
 from residency.evaluate.pairing import Pair, pair, predictions_of, unpaired
 from residency.evaluate.results import is_fraction
 from residency.evaluate.score import verdicts
@@ -23,6 +25,7 @@ from residency.evaluate.statistics import (
 )
 from residency.evaluate.store import FORMAT, write_whole
 from residency.metric import Metric, metric
+from residency.task import task
 from residency.types import Prediction
 
 POWER = 0.8  # of the power line
@@ -64,7 +67,7 @@ def compare(
     first: str,
     second: str,
     *,
-    metrics: tuple[str, ...] = ("accuracy",),
+    metrics: tuple[str, ...] = (),
     out: str | None = None,
     seed: int = 0,
 ) -> list[Comparison]:
@@ -72,23 +75,23 @@ def compare(
 
     A and B are run folders, a results file beside its predictions, or predictions files, ours or
     anyone's with `prediction`, `reference` and `id`. Predictions are paired by sample, data set, task
-    and view, and by step where a run has several. For metrics that are right or wrong per sample:
+    and view, and by step where a run has several. Without `metrics` each is compared by the first of
+    its task's, and by accuracy where the task is not known. For metrics that are right or wrong per sample:
     discordant counts, the exact McNemar p, Holm over data sets, and the difference that this many
     samples cannot show. Always the difference A - B with its paired cluster-bootstrap interval.
 
     Raises:
-        UsageError: no metric, an unknown one, one that the predictions do not allow, or nothing to pair.
+        UsageError: an unknown metric, one that the predictions do not allow, or nothing to pair.
     """
-    if not metrics:
-        raise UsageError("Name at least one metric: metrics=accuracy.")
     chosen = [metric(name) for name in metrics]
     sides = {"A": predictions_of(Path(first)), "B": predictions_of(Path(second))}
     pairing = pair(*(predictions for predictions, _ in sides.values()))
-    found = [
-        comparison
-        for one in chosen
-        for comparison in adjusted([comparison_of(p, one, seed=seed) for p in pairing.pairs])
+    compared = [
+        comparison_of(p, one, seed=seed)
+        for p in pairing.pairs
+        for one in chosen or [_first_of(p)]
     ]
+    found = adjusted(compared)
     left = [f"{p.name[1]}: {reason}" for p in pairing.pairs for reason in unpaired(p)]
     wrong = [
         f"in {side}: {line.strip()}"
@@ -149,12 +152,21 @@ def _labels(predictions: Sequence[Prediction]) -> tuple[str, ...]:
     return every.pop() if len(every) == 1 else ()
 
 
+def _first_of(pair: Pair) -> Metric:
+    """The first metric of the task that both sides allow; accuracy where the task is nobody's."""
+    every = [*pair.first, *pair.second]
+    name = pair.name[2]
+    wanted = task(name).metrics if name in names("tasks") else ()
+    allowed = (one for one in wanted if computable(every, _labels(every), (one,))[0])
+    return metric(next(allowed, "accuracy"))
+
+
 def adjusted(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Comparisons of one metric with p adjusted over the data sets of each step and view (Holm)."""
-    families: dict[tuple[str, str], list[int]] = {}
+    """Comparisons with p adjusted over the data sets of each metric, step and view (Holm)."""
+    families: dict[tuple[str, str, str], list[int]] = {}
     for place, one in enumerate(comparisons):
         if one.test:
-            families.setdefault((one.step, one.view), []).append(place)
+            families.setdefault((one.metric, one.step, one.view), []).append(place)
     found = list(comparisons)
     for places in families.values():
         tests = [test.p for test in (comparisons[i].test for i in places) if test]
