@@ -9,9 +9,9 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
-from residency import catalog
+from residency import catalog, cli_data
 from residency.errors import ResidencyError, UsageError
 from residency.parameters import arguments, describe, parameters
 
@@ -152,7 +152,7 @@ def _parser() -> Parser:
     one = command("report", _report)
     one.add_argument("words", nargs="*", metavar="RUN", help="folders of runs; then key=value")
     one.add_argument("--config", type=Path, metavar="FILE", help="flat YAML file of parameters")
-    one = command("data", _data)
+    one = command("data", cli_data.run)
     one.add_argument("action", nargs="?", metavar="list|show|check|convert|benchmark")
     one.add_argument("name", nargs="?", metavar="NAME_OR_PATH", help="data set, NAME:VARIANT, path")
     one.add_argument("words", nargs="*", metavar="[OUT] key=value", help="of the action; see below")
@@ -227,14 +227,20 @@ def _helped(options: argparse.Namespace) -> bool:
     return True
 
 
+def _explained(options: argparse.Namespace, function: Callable[..., Any]) -> bool:
+    """Print the help of a command, with what its function says and takes, where help was asked for."""
+    if options.help:
+        options.parser.print_help()
+        print(f"\n{_doc(function)}\n\nparameters:\n{describe(function)}")
+    return bool(options.help)
+
+
 def _evaluate(options: argparse.Namespace) -> int:
     if not options.help and options.model is None:
         raise UsageError("Name a model: residency evaluate MODEL data=NAME_OR_PATH out=FOLDER.")
     from residency.evaluation import evaluate
 
-    if options.help:
-        options.parser.print_help()
-        print(f"\n{_doc(evaluate)}\n\nparameters:\n{describe(evaluate)}")
+    if _explained(options, evaluate):
         return 0
     given = arguments(evaluate, options.words, config=options.config, owner="evaluate")
     _quiet_loading()
@@ -247,9 +253,7 @@ def _synthesize(options: argparse.Namespace) -> int:
         raise UsageError("Name a model: residency synthesize MODEL data=NAME_OR_PATH out=FOLDER.")
     from residency.synthesizing import synthesize
 
-    if options.help:
-        options.parser.print_help()
-        print(f"\n{_doc(synthesize)}\n\nparameters:\n{describe(synthesize)}")
+    if _explained(options, synthesize):
         return 0
     given = arguments(synthesize, options.words, config=options.config, owner="synthesize")
     _quiet_loading()
@@ -262,9 +266,7 @@ def _score(options: argparse.Namespace) -> int:
         raise UsageError("Name a file: residency score FILE metrics=accuracy out=FOLDER.")
     from residency.evaluate.scoring import score
 
-    if options.help:
-        options.parser.print_help()
-        print(f"\n{_doc(score)}\n\nparameters:\n{describe(score)}")
+    if _explained(options, score):
         return 0
     given = {key: getattr(options, key) for key in SCORE_OPTIONS}
     words = [*options.words, *(f"{key}={','.join(x)}" for key, x in given.items() if x)]
@@ -278,9 +280,7 @@ def _compare(options: argparse.Namespace) -> int:
         raise UsageError("Name two runs or predictions files: residency compare A B.")
     from residency.evaluate.comparison import compare
 
-    if options.help:
-        options.parser.print_help()
-        print(f"\n{_doc(compare)}\n\nparameters:\n{describe(compare)}")
+    if _explained(options, compare):
         return 0
     given = arguments(compare, options.words, config=options.config, owner="compare")
     compare(options.first, options.second, **given)
@@ -290,9 +290,7 @@ def _compare(options: argparse.Namespace) -> int:
 def _seeds(options: argparse.Namespace) -> int:
     from residency.evaluate.seeds import seeds
 
-    if options.help:
-        options.parser.print_help()
-        print(f"\n{_doc(seeds)}\n\nparameters:\n{describe(seeds)}")
+    if _explained(options, seeds):
         return 0
     runs = [word for word in options.words if not _is_parameter(word)]
     given = arguments(seeds, [w for w in options.words if _is_parameter(w)], owner="seeds")
@@ -304,10 +302,8 @@ def _reproduce(options: argparse.Namespace) -> int:
     from residency.reproduction import command
 
     given = [one for one in (options.paper, options.table) if one]
-    if options.help:
-        options.parser.print_help()
-        about = describe(command.reproduce)
-        print(f"\n{_doc(command.reproduce)}\n\nparameters:\n{about}\n\n{command.listing()}")
+    if _explained(options, command.reproduce):
+        print(f"\n{command.listing()}")
         return 0
     if len(given) < 2 or any(map(_is_parameter, given)):
         paper = "" if not given or _is_parameter(given[0]) else given[0]
@@ -328,9 +324,7 @@ def _reproduce(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from residency.evaluate.report import report
 
-    if options.help:
-        options.parser.print_help()
-        print(f"\n{_doc(report)}\n\nparameters:\n{describe(report)}")
+    if _explained(options, report):
         return 0
     runs = [word for word in options.words if not _is_parameter(word)]
     words = [word for word in options.words if _is_parameter(word)]
@@ -352,108 +346,6 @@ def _quiet_loading() -> None:
     logging.disable_progress_bar()  # which stops the bars of downloads as well
     if downloads:
         enable_progress_bars()
-
-
-def _data(options: argparse.Namespace) -> int:
-    if options.help:
-        options.parser.print_help()
-        for action in (_show, _check, _convert, _benchmark):
-            print(f"\nparameters of {action.__name__.strip('_')}:\n{describe(action)}")
-        print(f"\ndata sets: {', '.join(catalog.names('datasets'))}, or a path")
-        return 0
-    takes: dict[str | None, int] = {"list": 0, "show": 1, "check": 1, "convert": 2, "benchmark": 2}
-    words = [*([options.name] if options.name else []), *options.words]
-    count = takes.get(options.action, 0)
-    if options.action not in takes or len(words) < count:
-        unknown = options.action is not None and options.action not in takes
-        hint = catalog.suggest(options.action, list(map(str, takes))) if unknown else ""
-        raise UsageError(
-            f"{f'No action {options.action!r}.{hint} ' if unknown else ''}"
-            "Write `residency data show NAME_OR_PATH`, `residency data check NAME_OR_PATH`, "
-            "`residency data convert NAME_OR_PATH OUT`, `residency data benchmark TABLE OUT` or "
-            "`residency data list`."
-        )
-    actions: tuple[Callable[..., int], ...] = (_list, _show, _check, _convert, _benchmark)
-    action = actions[list(takes).index(options.action)]
-    owner = f"`data {options.action}`"
-    return action(*words[:count], **arguments(action, words[count:], owner=owner))
-
-
-def _list() -> int:
-    from residency.data.overview import listing
-
-    print(listing())
-    return 0
-
-
-def _show(name: str, *, page: str | None = None) -> int:
-    from residency.data.show import show
-    from residency.dataset import find_reader, open_dataset
-
-    dataset = open_dataset(name)
-    print(show(dataset, find_reader(name)[0]))
-    if page is not None:
-        from residency.evaluate.data_page import write_data_page
-
-        write_data_page(Path(page), dataset)
-        print(f"\npage: {page}")
-    return 0
-
-
-def _convert(name: str, out: str, *, limit: int | None = None) -> int:
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit={limit}: expected at least 1, or none for every sample.")
-    from residency.data.convert import convert
-    from residency.dataset import open_dataset
-
-    print(convert(open_dataset(name), Path(out), limit=limit))
-    return 0
-
-
-def _benchmark(
-    name: str,
-    out: str,
-    *,
-    protocol: Literal["published", "ours"] = "ours",
-    seed: int = 0,
-    choices: int = 5,
-    every: bool = False,
-    bare: tuple[str, ...] = (),
-    reports: str | None = None,
-    image: str | None = None,
-    text: str | None = None,
-    group: str | None = None,
-    split: str | None = None,
-    language: Literal["en", "zh"] = "en",
-) -> int:
-    if choices < 2:
-        raise UsageError(f"choices={choices}: a question needs at least 2 options.")
-    from residency.data.benchmark_files import write
-
-    made, plan = catalog.find("datasets", "benchmark").made(
-        name,
-        protocol=protocol,
-        seed=seed,
-        choices=choices,
-        every=every,
-        bare=bare,
-        reports=reports,
-        columns={"image": image, "text": text, "group": group, "split": split},
-        language=language,
-    )
-    print(write(Path(out), made, plan))
-    return 0
-
-
-def _check(name: str, *, strict: bool = False, limit: int | None = None) -> int:
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit={limit}: expected at least 1, or none for every sample.")
-    from residency.data.check import check
-    from residency.dataset import open_dataset
-
-    findings = check(open_dataset(name), strict=strict, limit=limit)
-    print(findings)
-    return 0
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -87,9 +87,7 @@ def compare(
     sides = {"A": predictions_of(Path(first)), "B": predictions_of(Path(second))}
     pairing = pair(*(predictions for predictions, _ in sides.values()))
     compared = [
-        comparison_of(p, one, seed=seed)
-        for p in pairing.pairs
-        for one in chosen or [_first_of(p)]
+        comparison_of(p, one, seed=seed) for p in pairing.pairs for one in chosen or [_first_of(p)]
     ]
     found = adjusted(compared)
     left = [f"{p.name[1]}: {reason}" for p in pairing.pairs for reason in unpaired(p)]
