@@ -21,16 +21,14 @@ from residency.metric import metrics
 from residency.model.huggingface import Limits
 from residency.recipe import Recipe, execute, plan
 from residency.step import Workspace
-from residency.synthesis.combining import CAPTION_QUESTIONS, Combine
+from residency.synthesis.combining import CAPTION_QUESTIONS, Combine, same_files
 from residency.synthesis.engine import Sampling
 from residency.synthesis.export import DESCRIPTION, write_files
 from residency.synthesis.filtering import Filter
 from residency.synthesis.judge import Agreements
 from residency.synthesis.overlap import Seen
-from residency.synthesis.pairs import Found, pairs
-from residency.synthesis.quality import Judged, summary
+from residency.synthesis.pairs import Captions, Found, pairs
 from residency.synthesis.seed import DESCRIBE, PREFIXES, Seed, conversation
-from residency.synthesis.sheet import agreement, read_sheet, write_sheet
 from residency.synthesis.synthesizer import Synthesize
 from residency.task import PAPER
 from residency.triplets import Triplet
@@ -281,25 +279,52 @@ def test_one_response_alone(tmp_path, response):
 
 
 def test_tasks_of_others_join_by_image(tmp_path):
-    source = given(3)
-    own = source.list[0].pair.sample
-    image = own.images[0]
-    path = tmp_path / "others.jsonl"
+    for folder in ("pairs", "others"):
+        for place in range(4):
+            path = tmp_path / folder / f"case{place}" / "source.png"
+            path.parent.mkdir(parents=True)
+            models.image(place).save(path)
+    images = [[f"case{place}/source.png"] for place in range(4)]
+    captions = [{"image": names[0], "caption": f"Caption {n}."} for n, names in enumerate(images)]
+    lines = "".join(json.dumps({**row, "split": "train"}) + "\n" for row in captions[:3])
+    (tmp_path / "pairs" / "pairs.jsonl").write_text(lines)
+    others = _messages(tmp_path / "others", [*images[1:], images[0] + images[1]], "A")
+    rows = others.read_text().splitlines()
+    left = json.dumps({**json.loads(rows[0]), "split": "test"})
+    others.write_text("\n".join([*rows, left]) + "\n")
+    source = Captions(name="pairs", data=(f"captions:{tmp_path / 'pairs/pairs.jsonl'}",))
+    step = combine(source, tasks="file", file=f"messages:{others}")
+    work = workspace(tmp_path / "run")
+    assert step.run(work) == {
+        "samples": 5, "caption_and_task": 2, "caption_alone": 1, "task_without_pair": 2,
+        "left_in_the_files_test_split": 1,
+    }  # fmt: skip
+    for sample in step.dataset(work).split("train"):
+        asked = [sample.answer, *(one.answer for one in sample.also)]
+        place = sample.images[0].key.split("/")[-2].removeprefix("case")
+        assert {one.split()[1].removesuffix(".") for one in asked} == {place}
+    told = {(str(one.answer), caption) for one, caption in step.told(work)}
+    assert told == {("A 1.", "Caption 1."), ("A 2.", "Caption 2."), ("A 3.", ""), ("A 0.", "")}
+
+
+def _messages(folder, images, said):
     rows = []
-    for name in (image.key.rsplit("/", 1)[-1], "b.png"):
-        image.load().save(tmp_path / name, format="PNG")
-        said = [{"role": "user", "content": "Q?"}, {"role": "assistant", "content": f"A {name}"}]
-        rows.append({"messages": said, "images": [name], "split": "train"})
+    for names in images:
+        place = names[0].split("/")[0].removeprefix("case")
+        asked = "<image>" * len(names) + "What?"
+        turns = zip(("user", "assistant"), (asked, f"{said} {place}."), strict=True)
+        messages = [{"role": role, "content": text} for role, text in turns]
+        rows.append({"messages": messages, "images": names, "split": "train"})
+    path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    step = combine(source, tasks="file", file=f"messages:{path}")
-    facts = step.run(workspace(tmp_path / "run"))
-    # Every phantom ends in the same word, so the first of the pairs takes the task of that name.
-    assert facts == {
-        "samples": 4,
-        "caption_and_task": 1,
-        "caption_alone": 2,
-        "task_without_pair": 1,
-    }
+    return path
+
+
+def test_files_are_the_same_by_as_many_folders_as_make_names_unique():
+    assert same_files(["a/1.png", "a/2.png"], ["b/2.png", "c/3.png"]) == {"a/2.png": "b/2.png"}
+    assert same_files(["x/1/s.png"], ["y/1/s.png", "y/2/s.png"]) == {"x/1/s.png": "y/1/s.png"}
+    assert same_files(["x/1/s.png"], ["y/0/1/s.png", "y/2/1/s.png"]) == {}
+    assert same_files([], []) == {}
 
 
 def test_export_is_read_back_and_names_its_images(tmp_path):
@@ -388,8 +413,8 @@ def test_arms_are_the_combinations_that_exist():
     arms = adaptation_line.arms
     found = arms(("ours", "rules", "f.jsonl"), ("ours", "no_task"), ("single", "two_stage"))
     assert [arm.name for arm in found] == [
-        "ours", "ours_two_stage", "no_task", "rules", "rules_two_stage", "others3",
-        "others3_two_stage",
+        "ours", "ours_two_stage", "no_task", "rules", "rules_two_stage", "others3_f",
+        "others3_f_two_stage",
     ]  # fmt: skip
     assert [arm.kind for arm in found[2:4]] == ["none", "rules"] and found[-1].kind == "file"
     with pytest.raises(UsageError, match="two stages need captions and tasks"):
@@ -483,41 +508,7 @@ def test_pairs_say_what_is_none():
         pairs([dataset], "train", limit=None, seed=0)
 
 
-# --- quality ------------------------------------------------------------------------------------
-
-
-def test_quality_counts_types_and_means_of_what_could_be_read():
-    judged = [
-        {"type": "logo detection", "knowledge": "1", "complexity": "5", "accuracy": None},
-        {"type": None, "knowledge": "3", "complexity": "5", "accuracy": None},
-    ]
-    made = summary(judged, 17, seed=0)
-    assert made["diversity"].estimate == 1 / 17
-    assert made["knowledge"].estimate == pytest.approx(0.4) and made["complexity"].estimate == 1
-    assert "accuracy" not in made
-
-
-def test_a_sheet_is_written_filled_and_compared(tmp_path):
-    chosen = [Judged(f"s{n}", models.picture(n), f'Q "{n}", <b>', "a\nb") for n in range(4)]
-    write_sheet(tmp_path, chosen, ("x", "y"), {"accuracy": "how right"})
-    text = (tmp_path / "sheet.csv").read_text()
-    page = (tmp_path / "sheet.html").read_text()
-    assert page.count("<section") == 4 and "&lt;b&gt;" in page and "https://" not in page
-    assert read_sheet(tmp_path / "sheet.csv") == {f"s{n}": {} for n in range(4)}
-    import csv
-    import io
-
-    rows = list(csv.reader(io.StringIO(text)))
-    for name, marks in (("one", "1245"), ("two", "1255")):
-        for row, mark in zip(rows[1:], marks, strict=True):
-            row[3:] = ["x" if mark < "3" else "y", mark]
-        lines = io.StringIO()
-        csv.writer(lines).writerows(rows)
-        (tmp_path / f"{name}.csv").write_text(lines.getvalue())
-    first, second = read_sheet(tmp_path / "one.csv"), read_sheet(tmp_path / "two.csv")
-    found = agreement(first, second)
-    assert found["type"] == (4, 1.0)
-    assert found["accuracy"][0] == 4 and 0.8 < found["accuracy"][1] < 1
+# --- evaluation ---------------------------------------------------------------------------------
 
 
 def test_presets_ask_and_score_as_the_paper_does(monkeypatch):

@@ -8,9 +8,9 @@ import pytest
 import models
 from residency import triplets
 from residency.codec import Qwen2VLCodec
-from residency.dataset import open_dataset
+from residency.dataset import Dataset, open_dataset
 from residency.synthesis import consistency, cot, rules, synthesizer, truth
-from residency.synthesis.pairs import Recipe, read_recipe, recipe_caption
+from residency.synthesis.pairs import Recipe, pairs, recipe_caption, recipe_of
 from residency.task import PAPER, task
 from residency.triplets import Triplet
 from residency.types import Sample
@@ -217,27 +217,48 @@ def test_seed_triplets_are_true_by_their_own_facts():
     assert made.precise > 0.97 * made.decided and made.informative > 0.97 * made.decided
 
 
-ANSWER = (
-    "title: Soup\ningredients: 2 eggs, salt\ninstructions: 1. Boil 10. 5 l of water. 2. Add eggs."
+RECIPE = Sample(
+    id="r",
+    dataset="recipe1m",
+    task="recipe_generation",
+    answer="title: Soup",
+    images=(models.picture(1),),
+    attributes={
+        "recipe": json.dumps(
+            ["Soup", ["2 eggs, beaten", "salt"], ["Use pan 1. 2. will not do.", "Add eggs."]]
+        )
+    },
 )
 
 
 def test_recipes_become_captions_with_varied_marks_and_order():
-    recipe = read_recipe(ANSWER)
-    assert recipe == Recipe("Soup", ("2 eggs", "salt"), ("Boil 10. 5 l of water.", "Add eggs."))
+    recipe = recipe_of(RECIPE)
+    assert recipe == Recipe(
+        "Soup", ("2 eggs, beaten", "salt"), ("Use pan 1. 2. will not do.", "Add eggs.")
+    )
     told = {recipe_caption(recipe, seed=str(n)) for n in range(60)}
     assert len(told) > 50
-    assert all("Soup" in one and "2 eggs" in one and "Add eggs." in one for one in told)
+    for one in told:
+        lines = one.splitlines()
+        assert len(lines) == 7 and "Soup" in one, "title, two headings, an entry a line"
+        assert [line.partition("2 eggs, beaten")[2] for line in lines if "2 eggs" in line] == [""]
+        assert sum(line.endswith("Use pan 1. 2. will not do.") for line in lines) == 1
     assert len({one.index("Add eggs") < one.index("2 eggs") for one in told}) == 2
-    assert read_recipe("no recipe") is None
+    assert recipe_of(Sample(id="r", dataset="d", task="caption", answer="x")) is None
+
+
+def test_a_recipe_is_a_pair_and_no_fact():
+    data = Dataset(name="food", splits={"train": [RECIPE]}, digest="d")
+    (pair,), lost = pairs([data], "train", limit=None, seed=0)
+    assert "2 eggs, beaten" in pair.caption.replace("\n", " ") and not lost
+    assert truth.facts_of(pair.sample.attributes) == {}
 
 
 def test_the_rules_have_102_prompts_in_five_pools():
     assert len(rules.POOLS) == 5
     assert len({one for pool in rules.POOLS.values() for one in pool}) == 102
-    sample = Sample(id="r", dataset="recipe1m", task="caption", answer=ANSWER)
-    made = [rules.task("the whole caption", sample, seed=str(n)) for n in range(80)]
-    assert {one.response for one in made} >= {"Soup", "2 eggs, salt", "the whole caption"}
+    made = [rules.task("the whole caption", RECIPE, seed=str(n)) for n in range(80)]
+    assert {one.response for one in made} >= {"Soup", "2 eggs, beaten\nsalt", "the whole caption"}
     assert not any("{" in one.instruction for one in made)
     other = Sample(id="r", dataset="d", task="caption", answer="x")
     assert rules.task("x", other, seed=str(Random(0).random())) is None

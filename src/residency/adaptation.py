@@ -13,10 +13,11 @@ from residency.model.huggingface import Limits
 from residency.objectives.likelihood import Likelihood
 from residency.step import BASE, Maker, Step
 from residency.synthesis.combining import Combine
+from residency.synthesis.criteria import Sizes
 from residency.synthesis.engine import Sampling
 from residency.synthesis.judge import Agreements, JudgeTest
 from residency.synthesis.pairs import Source
-from residency.synthesis.quality import Quality, Sizes
+from residency.synthesis.quality import Quality
 from residency.synthesis.seed import Form, Seed, Sees
 from residency.synthesis.synthesizer import Synthesize
 from residency.train.copying import Copying

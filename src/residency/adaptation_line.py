@@ -1,5 +1,6 @@
 """AdaMLLM's line: what its arms share is made once, then each arm is combined, trained and tested."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -38,6 +39,7 @@ class Arm:
     tasks: str  # ours, rules, or a data set
     column: str
     two_stage: bool
+    written: str  # arms of one such name have the same tasks, put together in different ways
 
     @property
     def kind(self) -> TaskKind:
@@ -72,13 +74,20 @@ def arms(
         for column in dict.fromkeys(columns):
             if not own and column not in ("ours", "no_caption"):
                 continue
-            whose = "" if own else "rules" if source == "rules" else f"others{number}"
+            whose = (
+                "" if own else "rules" if source == "rules" else f"others{number}_{_stem(source)}"
+            )
             name = "_".join(filter(None, (whose, column if own or column != "ours" else "")))
+            written = whose or {"no_caption": "ours", "general_task_caption": "general_task"}.get(
+                column, column
+            )
             for pipeline in dict.fromkeys(pipelines):
                 two = pipeline == "two_stage"
                 if not two or column in BOTH:
                     named = name + ("_two_stage" if two else "")
-                    found.append(Arm(name=named, tasks=source, column=column, two_stage=two))
+                    found.append(
+                        Arm(name=named, tasks=source, column=column, two_stage=two, written=written)
+                    )
     if not found:
         raise UsageError(
             f"tasks={','.join(tasks)} column={','.join(columns)} pipeline={','.join(pipelines)} do not "
@@ -86,6 +95,11 @@ def arms(
             "others or by rule have the columns ours and no_caption."
         )
     return tuple(found)
+
+
+def _stem(source: str) -> str:
+    """What a file or data set is called, as a part of the names of steps."""
+    return re.sub(r"\W+", "_", source.rpartition("/")[2].partition(".")[0])[:40].strip("_")
 
 
 def post_training(settings: Mapping[str, Any]) -> tuple[Step, ...]:
@@ -98,7 +112,7 @@ def post_training(settings: Mapping[str, Any]) -> tuple[Step, ...]:
     if settings["synthesizer"] and "no_blank" in settings["column"]:
         raise UsageError("column=no_blank tunes a synthesizer of its own: leave synthesizer= out.")
     if settings["baselines"]:
-        made.test(BASE, "generalist", "")
+        made.measure(BASE, "generalist", "")
     for arm in arms(settings["tasks"], settings["column"], settings["pipeline"]):
         made.arm(arm)
     return tuple(made.steps.values())
@@ -218,30 +232,35 @@ class Line:
         )
         if arm.column == "general_task_caption":
             made += (self.captions(),)
-        if self.get("export"):
-            self.add(Export(name=f"{arm.name}_export", of=made[0]))
-        judged = () if arm.kind == "none" else self.judging.steps(f"{arm.name}_quality", made[0])
-        for step in judged:
-            self.add(step)
+        first = (self.captions(),) if arm.two_stage else ()
+        self.show(arm, (*made, *first))
         stage = self.plan.stage(arm.name, made, epochs=self.get("epochs"))
         if arm.two_stage:
-            first = self.plan.connect("stage1", (self.captions(),), epochs=self.get("epochs"))
-            self.add(first)
-            self.measure("stage1", "captions, stage 1 of 2")
+            self.add(self.plan.connect("stage1", first, epochs=self.get("epochs")))
+            self.measure("stage1", "adamllm", "captions, stage 1 of 2")
             stage = replace(stage, after="stage1")
         self.add(stage)
-        self.measure(arm.name, arm.name)
+        self.measure(arm.name, "adamllm", arm.name)
 
-    def measure(self, of: str, variant: str) -> None:
+    def show(self, arm: Arm, learned: tuple[Combine, ...]) -> None:
+        """Export everything that an arm learns from, and judge its tasks; each once for all arms."""
+        if self.get("export"):
+            for one in learned:
+                self.add(Export(name=f"{one.name.removesuffix('_tasks')}_export", of=one))
+        if arm.kind != "none":
+            for step in self.judging.steps(f"{arm.written}_quality", learned[0]):
+                self.add(step)
+
+    def measure(self, of: str, method: str, variant: str) -> None:
         """A model's loss on captions and tasks, and its answers to the test sets."""
         data, test, limits = self.get("data"), self.get("test"), self.plan.limits
         self.add(
             Losses(
-                name=f"{of}_losses", of=of, data=data, tasks=test, method="adamllm",
-                variant=variant, limits=limits,
+                name=f"{'generalist' if of == BASE else of}_losses", of=of, data=data, tasks=test,
+                method=method, variant=variant, limits=limits,
             )
         )  # fmt: skip
-        self.test(of, "adamllm", variant)
+        self.test(of, method, variant)
 
     def test(self, of: str, method: str, variant: str) -> None:
         """A model on the domain's test sets."""

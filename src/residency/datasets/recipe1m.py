@@ -6,13 +6,15 @@ Source: im2recipe.csail.mit.edu, for research, after a request form. On disk, as
 url}]}; an image `abcdef.jpg` lies at `a/b/c/d/abcdef.jpg` below `images/<partition>/`, `images/`,
 `<partition>/` or the folder itself. `test1k_keys.txt` of LLaVA-Chef, where it is there, restricts
 test to its ids, the 1,000 that AdaMLLM uses. One sample per recipe that has an image, with the
-first one; the answer is title, ingredients and numbered instructions, a line each. The list is read
-object by object.
+first one; the answer is title, ingredients and numbered instructions, a line each. Entries hold commas
+and numbers, so the attribute `recipe` has them apart: the JSON of [title, ingredients, instructions].
+The list is read object by object.
 
 tested on: fixture
 """
 
 import functools
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -144,4 +146,5 @@ def _sample(root: Path, split: str, row: Recipe) -> Sample:
         images=(file_picture(root, row.image),),
         question=QUESTION,
         modality=ABOUT.modality["en"],
+        attributes={"recipe": json.dumps([row.title, row.ingredients, row.instructions])},
     )

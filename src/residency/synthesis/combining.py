@@ -1,7 +1,7 @@
 """The step that makes post-training data: caption task and synthetic task of each pair (section 3.2)."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from random import Random
@@ -37,8 +37,8 @@ class Combine:
 
     `kept` is the filter whose `yes` a triplet needs; None keeps every triplet. `response` is what is
     learned of one: the chain of thought, or one response alone (Table 5). `tasks` may come from rules
-    (recipes) or from a data set `file` instead, matched by the file name of the image; what of it has
-    no pair stands alone. A pair of which nothing survived keeps its caption alone.
+    (recipes) or from a data set `file` instead, matched by the file name of the one image (`same_files`);
+    what of it has no pair stands alone. A pair of which nothing survived keeps its caption alone.
     """
 
     name: str
@@ -69,8 +69,10 @@ class Combine:
     def _task_words(self) -> list[str]:
         if self.tasks == "none":
             return []
+        if self.tasks == "file":
+            return [f"tasks of {self.file}"]
         kept = f", {self.kept.name} says yes" if self.kept else ", unfiltered"
-        return [f"{self.tasks} task ({self.response}{kept if self.tasks == 'synthetic' else ''})"]
+        return ["task by rule"] if self.tasks == "rules" else [f"task ({self.response}{kept})"]
 
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
         """Count what the data set holds.
@@ -99,13 +101,10 @@ class Combine:
         )
 
     def _samples(self, workspace: Workspace) -> tuple[list[Sample], Counter[str]]:
-        verdicts = self.kept.verdicts(workspace) if self.kept else None
-        others = self._others(workspace)
-        counts: Counter[str] = Counter()
+        every = self.triplets.found(workspace)
+        others, counts = self._others(workspace, every)
         samples = []
-        for found in self.triplets.found(workspace):
-            tasks = others.pop(_file_name(found.pair.sample), []) if self.file else []
-            tasks += self._tasks(found, verdicts, workspace.seed)
+        for found, tasks in self._paired(workspace, every, others):
             made = self._conversation(found, tasks, workspace.seed)
             if made is None:
                 counts["nothing"] += 1
@@ -116,6 +115,26 @@ class Combine:
             counts["task_without_pair"] += len(alone)
             samples += alone
         return samples[: self.limit], counts
+
+    def told(self, workspace: Workspace) -> list[tuple[Sample, str]]:
+        """Every task with the caption of its image, "" where there is none: what is judged."""
+        every = self.triplets.found(workspace)
+        others, _ = self._others(workspace, every)
+        told = [
+            (task, found.pair.caption)
+            for found, tasks in self._paired(workspace, every, others)
+            for task in tasks
+        ]
+        return told + [(task, "") for alone in others.values() for task in alone]
+
+    def _paired(
+        self, workspace: Workspace, every: Sequence[Found], others: dict[str, list[Sample]]
+    ) -> Iterator[tuple[Found, list[Sample]]]:
+        """Every pair with its tasks; takes those of the file out of `others`."""
+        verdicts = self.kept.verdicts(workspace) if self.kept else None
+        for found in every:
+            tasks = others.pop(found.pair.sample.images[0].key, []) if self.file else []
+            yield found, tasks + self._tasks(found, verdicts, workspace.seed)
 
     def _tasks(self, found: Found, verdicts: Any, seed: int) -> list[Sample]:
         """The task of a pair, or none."""
@@ -146,24 +165,49 @@ class Combine:
         first, *rest = asked
         return replace(first, also=tuple(rest))
 
-    def _others(self, workspace: Workspace) -> dict[str, list[Sample]]:
-        """The tasks of the file by the file name of their image."""
+    def _others(
+        self, workspace: Workspace, every: Sequence[Found]
+    ) -> tuple[dict[str, list[Sample]], Counter[str]]:
+        """The tasks of the file by the image of their pair, or by their own name where they have none.
+
+        Samples of its other splits are counted, not used.
+        """
         found: dict[str, list[Sample]] = {}
+        counts: Counter[str] = Counter()
         for dataset in workspace.datasets(self.data) if self.file else ():
+            for split in ("val", "test"):
+                if left := len(dataset.splits.get(split, ())):
+                    counts[f"left_in_the_files_{split}_split"] += left
             for sample in dataset.split("train"):
                 parts = (sample, *(replace(one, images=sample.images) for one in sample.also))
                 for number, one in enumerate(parts):
                     alone = replace(one, id=f"{sample.id}#file{number}", also=())
-                    found.setdefault(_file_name(sample), []).append(alone)
-        return found
+                    place = sample.images[0].key if len(sample.images) == 1 else sample.id
+                    found.setdefault(place, []).append(alone)
+        keys = [one.pair.sample.images[0].key for one in every] if found else []
+        same = same_files(list(found), keys)
+        return {same.get(place, place): tasks for place, tasks in found.items()}, counts
 
 
 def _alone(tasks: list[Sample]) -> str:
     return "task_alone" if tasks else "caption_alone"
 
 
-def _file_name(sample: Sample) -> str:
-    return PurePosixPath(sample.images[0].key).name if sample.images else sample.id
+def same_files(given: Sequence[str], wanted: Sequence[str]) -> dict[str, str]:
+    """Which path of `wanted` each of `given` is, wherever the two lie.
+
+    By file name; where one names several files on a side, as `source.jpg` of every folder does, with the
+    folder above it, and the one above that.
+    """
+    for depth in (1, 2, 3):
+        sides = [{_tail(path, depth): path for path in side} for side in (given, wanted)]
+        if [len(names) for names in sides] == [len({*given}), len({*wanted})]:
+            return {path: sides[1][name] for name, path in sides[0].items() if name in sides[1]}
+    return {path: path for path in {*given} & {*wanted}}
+
+
+def _tail(path: str, depth: int) -> tuple[str, ...]:
+    return PurePosixPath(path).parts[-depth:]
 
 
 def _asked(sample: Sample, kind: str, question: str, answer: str) -> Sample:

@@ -1,6 +1,6 @@
 """The step that measures what a model forgot: the loss of the caption task and of other tasks, each apart."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -10,6 +10,7 @@ import torch
 from residency.data.mixture import Mixture
 from residency.data.rows import Rows
 from residency.dataset import Dataset
+from residency.errors import UsageError
 from residency.evaluate.results import Estimate, Row, write_summary
 from residency.model import store
 from residency.model.huggingface import Backbone, Limits, to_device
@@ -27,7 +28,9 @@ from residency.types import PLAIN, Sample
 class Losses:
     """Mean negative log-likelihood per response token: `data` as captions, `tasks` as they stand.
 
-    After each stage of a two-stage run this shows Table 14's forgetting, task by task.
+    After each stage of a two-stage run this shows Table 14's forgetting, task by task. A set without
+    validation split is read in its test split, and captions that have neither (PMC's) in the training
+    split, which the name of the row then says; at most `most` samples of a set, drawn with the seed.
     """
 
     name: str
@@ -36,7 +39,7 @@ class Losses:
     tasks: tuple[str, ...]
     method: str
     variant: str = ""
-    split: str = "val"
+    most: int = 1000
     batch_size: int = 16
     limits: Limits = Limits()  # noqa: RUF009 - frozen
 
@@ -46,28 +49,39 @@ class Losses:
         return (self.of,)
 
     def plan(self, workspace: Workspace) -> list[str]:
-        """What is measured."""
-        return [f"loss per token on {self.split}: captions of {self.data}, tasks of {self.tasks}"]
+        """What is measured, and where."""
+        datasets = (workspace.datasets(self.data), workspace.datasets(self.tasks))
+        captions, tasks = (
+            ", ".join(f"{one.name}/{measured(one)}" for one in some) for some in datasets
+        )
+        return [f"loss per token: captions of {captions}; tasks of {tasks}"]
+
+    def check(self, workspace: Workspace) -> None:
+        """Refuse sets that cannot be measured before anything is trained."""
+        self.plan(workspace)
 
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
         """Read every reference once."""
         backbone = store.load(workspace.model(self.of)).eval()
         backbone.limits = self.limits
-        every, _ = pairs(
-            workspace.datasets(self.data), self.split, limit=workspace.limit, seed=workspace.seed
-        )
-        sets = [(_captions(every, self.split), "caption")]
+        limit = min(self.most, workspace.limit or self.most)
+        sets = [(_captions(workspace.datasets(self.data), limit, workspace.seed), "caption")]
         sets += [(one, "task") for one in workspace.datasets(self.tasks)]
-        rows = [self._row(backbone, dataset, kind, workspace) for dataset, kind in sets]
+        rows = [self._row(backbone, *one, limit, workspace) for one in sets]
         folder = workspace.folder(self.name)
         write_summary(folder / "summary.json", rows, command=workspace.command, versions=versions())
+        for row in rows:
+            loss = row.metrics["nll"].estimate
+            print(f"  {row.task}, {row.dataset}: {loss:.3f} nats a token, n {row.n}", flush=True)
         return {f"{row.task} {row.dataset}": row.metrics["nll"].estimate for row in rows}
 
-    def _row(self, backbone: Backbone, dataset: Dataset, kind: str, workspace: Workspace) -> Row:
+    def _row(
+        self, backbone: Backbone, dataset: Dataset, kind: str, limit: int, workspace: Workspace
+    ) -> Row:
         mixture = Mixture.of(
             [dataset],
-            self.split,
-            limit=workspace.limit,
+            measured(dataset),
+            limit=limit,
             wording=PAPER,
             codec=backbone.codec,
             seed=workspace.seed,
@@ -99,7 +113,24 @@ def mean_loss(backbone: Backbone, mixture: Mixture, *, batch_size: int) -> float
     return total / max(1, tokens)
 
 
-def _captions(every: list[Pair], split: str) -> Dataset:
+def measured(dataset: Dataset) -> str:
+    """The split in which a loss is measured: what is not learned from, where there is such a part.
+
+    Raises:
+        UsageError: no split has samples.
+    """
+    for split in ("val", "test", "train"):
+        if len(dataset.splits.get(split, ())):
+            return split
+    raise UsageError(f"Data set {dataset.name!r} has no samples whose loss could be measured.")
+
+
+def _captions(datasets: Sequence[Dataset], limit: int, seed: int) -> Dataset:
+    every: list[Pair] = []
+    for dataset in datasets:
+        every += pairs([dataset], measured(dataset), limit=limit, seed=seed)[0]
+    learned = any(measured(dataset) == "train" for dataset in datasets)
+
     def build(some: list[Pair], row: int) -> Sample:
         pair = some[row]
         return replace(
@@ -107,7 +138,7 @@ def _captions(every: list[Pair], split: str) -> Dataset:
         )
 
     return Dataset(
-        name="captions",
-        splits={split: Rows(len(every), partial(build, every))},
+        name="captions of training" if learned else "captions",
+        splits={"val": Rows(len(every), partial(build, every))},
         digest=content_key([pair.key for pair in every]),
     )

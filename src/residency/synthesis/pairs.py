@@ -1,7 +1,8 @@
 """Image-caption pairs of any data set, and what was found about them: a triplet, or why there is none."""
 
+import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -57,7 +58,7 @@ def pairs(
     """The pairs of a split, and how many samples are none, by reason.
 
     A caption is the attribute `caption`, else the answer of a captioned or reported sample; recipes are
-    told anew by templates (`recipes.caption`). One image per pair, as the paper's sources have.
+    told anew by templates (`recipe_caption`). One image per pair, as the paper's sources have.
 
     Raises:
         UsageError: no sample is a pair.
@@ -65,9 +66,8 @@ def pairs(
     found: list[Pair] = []
     lost: Counter[str] = Counter()
     for dataset in datasets:
-        tell = _recipe if dataset.name == "recipe1m" else _caption
         for sample in select(dataset, split, limit=limit, seed=seed):
-            reason, caption = _usable(sample, tell)
+            reason, caption = _usable(sample)
             if reason:
                 lost[reason] += 1
             else:
@@ -82,18 +82,21 @@ def pairs(
     return found, lost
 
 
-def _usable(sample: Sample, tell: Callable[[Sample], str]) -> tuple[str, str]:
+def _usable(sample: Sample) -> tuple[str, str]:
     if not sample.images:
         return "no_image", ""
     if len(sample.images) > 1:
         return "several_images", ""
-    caption = tell(sample)
+    caption = _caption(sample)
     return ("", caption) if caption else ("no_caption", "")
 
 
 def _caption(sample: Sample) -> str:
     if "caption" in sample.attributes:
         return sample.attributes["caption"].strip()
+    recipe = recipe_of(sample)
+    if recipe is not None:
+        return recipe_caption(recipe, seed=sample.id)
     spoken = sample.task in SPOKEN and isinstance(sample.answer, str)
     return str(sample.answer).strip() if spoken else ""
 
@@ -171,31 +174,19 @@ _ROMAN = (
 
 
 class Recipe(NamedTuple):
-    """The three parts of an answer of `recipe1m`."""
+    """The parts of a recipe."""
 
     title: str
     ingredients: tuple[str, ...]
     steps: tuple[str, ...]
 
 
-def read_recipe(answer: str) -> Recipe | None:
-    """The parts of the text that the reader `recipe1m` writes; None where one is missing."""
-    parts = dict(line.split(": ", 1) for line in answer.splitlines() if ": " in line)
-    if not {"title", "ingredients", "instructions"} <= parts.keys():
+def recipe_of(sample: Sample) -> Recipe | None:
+    """The recipe of a sample of `recipe1m`, None of others."""
+    if "recipe" not in sample.attributes:
         return None
-    steps: list[str] = []
-    rest, number = parts["instructions"], 1
-    while rest.startswith(f"{number}. "):
-        text, mark, rest = rest[len(f"{number}. ") :].partition(f" {number + 1}. ")
-        steps.append(text.strip())
-        rest, number = (mark.lstrip() + rest if mark else ""), number + 1
-    ingredients = tuple(one.strip() for one in parts["ingredients"].split(", ") if one.strip())
-    return Recipe(parts["title"], ingredients, tuple(steps)) if steps and ingredients else None
-
-
-def _recipe(sample: Sample) -> str:
-    recipe = read_recipe(str(sample.answer))
-    return recipe_caption(recipe, seed=sample.id) if recipe else ""
+    title, ingredients, steps = json.loads(sample.attributes["recipe"])
+    return Recipe(title, tuple(ingredients), tuple(steps))
 
 
 def recipe_caption(recipe: Recipe, *, seed: str) -> str:

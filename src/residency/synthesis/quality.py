@@ -1,61 +1,32 @@
 """How good synthetic tasks are: types, diversity, knowledge, complexity, accuracy (AdaMLLM, appendix D).
 
 A model judges through any engine, one question per criterion; people judge the same samples on a sheet
-(`sheet.py`). Scores from 1 to 5 become shares of 5: the paper says "rescaled to 0-100" and prints values
-down to 20.9, which a scale from 0 would make unlikely (our inference). The wording is ours.
+(`sheet.py`). Scores from 1 to 5 become shares of 5: the paper says "rescaled to 0-100" and prints 98.7,
+67.7 and 41.7, which the mean of 200 marks gives as shares of 5 and not as (mark - 1) / 4 (our inference).
 """
 
+import html
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Literal
+from typing import Any
 
 from residency.evaluate.results import Estimate, Row, write_summary
+from residency.evaluate.steps import SECTION
+from residency.evaluate.store import write_whole
 from residency.provenance import versions
 from residency.step import BASE, Workspace
 from residency.synthesis import store
 from residency.synthesis.combining import Combine
+from residency.synthesis.criteria import COUNTS, CRITERIA, DOMAINS, MARKS, TYPES, Sizes
 from residency.synthesis.engine import Engine, Request, Sampling, content_key, open_engine
-from residency.synthesis.sheet import Judged, write_sheet
+from residency.synthesis.sheet import BY_MODEL, FORM, Judged, write_sheet, write_table
 from residency.synthesis.synthesizer import named
 from residency.text import read_label
-from residency.types import ImagePart, Part, Sample, Turn
+from residency.types import ImagePart, Part, Turn
 
-# Appendix D's list; Table 8 divides by 17, the types of Figure 5: all but the last three.
-TYPES = (
-    "domain classification", "object recognition", "pose and activity recognition", "logo detection",
-    "face and expression classification", "scene classification", "sentiment analysis",
-    "caption generation", "text detection", "image-text matching", "anomaly detection",
-    "style classification", "attribute and context recognition", "task-oriented recognition",
-    "step-by-step guidance", "data representation", "utility and affordance recognition",
-    "visual grounding", "segmentation", "visual storytelling",
-)  # fmt: skip
-COUNTS: Mapping[str, int] = {"table8": 17, "appendix_d": 20}
-# Figure 5's domains of seed images.
-DOMAINS = (
-    "general objects", "animals", "people", "nature", "art and culture", "vehicles", "diagrams",
-    "landmarks", "food", "sketches", "emotions", "text", "education", "software", "history",
-    "transportation", "architecture", "medicine", "sports", "fashion",
-)  # fmt: skip
-CRITERIA: Mapping[str, str] = {
-    "knowledge": (
-        "How much of the image does the task use? 1: it has nothing to do with the image. 2: it can be "
-        "done without looking. 3: looking is needed, but the question is vague. 4: it is clear and about "
-        "one detail. 5: it is about details and the whole."
-    ),
-    "complexity": (
-        "How hard is the task? 1: copying from the caption is enough. 2: a glance is enough. 3: details "
-        "have to be considered. 4: details and the whole have to be reasoned about. 5: that, and the "
-        "answer must follow a required form."
-    ),
-    "accuracy": (
-        "How right is the response? 1: it misses the task. 2: reasons and conclusion are wrong. 3: only "
-        "the reasons are right. 4: only the conclusion is right. 5: both are right."
-    ),
-}
-Sizes = Literal["table8", "appendix_d"]
-MARKS = ("1", "2", "3", "4", "5")
+_SAID = "Task: {task}\nResponse: {response}\n{question}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +69,8 @@ class Quality:
                 model=named(engine, self.judge, workspace),
                 seed=workspace.seed,
             )
-        write_sheet(folder, chosen, TYPES[: COUNTS[self.types]], CRITERIA)
+        write_sheet(folder, chosen, TYPES[: COUNTS[self.types]])
+        write_table(folder / BY_MODEL, chosen, judged)
         metrics = summary(judged, COUNTS[self.types], seed=workspace.seed)
         row = Row(
             method="quality",
@@ -118,22 +90,25 @@ class Quality:
             name: dict(Counter(one[name] or "unreadable" for one in judged).most_common())
             for name in ("type", *(("domain",) if self.domains else ()))
         }
+        write_whole(folder / SECTION, section(spread))
         for name, counts in spread.items():
-            print(f"  {name}: " + ", ".join(f"{k} {n}" for k, n in counts.items()), flush=True)
+            told = ", ".join(f"{k} {n}" for k, n in counts.items()) or "there is no task"
+            print(f"  {name}: {told}", flush=True)
+        print(
+            f"  for people: {folder / FORM}; their sheets are compared by "
+            f"`python -m residency.synthesis.agreement RATED.csv {folder / BY_MODEL}`",
+            flush=True,
+        )
         return spread
 
 
 def draw(of: Combine, workspace: Workspace, count: int) -> list[Judged]:
-    """The samples to judge: image, instruction and response of a task each."""
-    tasks: list[Sample] = []
-    for sample in of.dataset(workspace).split("train"):
-        for one in (sample, *sample.also):
-            if not one.id.endswith("#caption"):
-                tasks.append(one)
+    """The samples to judge: images, caption, instruction and response of a task each."""
+    tasks = of.told(workspace)
     chosen = Random(f"{workspace.seed}/quality").sample(tasks, min(count, len(tasks)))
     return [
-        Judged(one.id, one.images[0] if one.images else None, one.question, str(one.answer))
-        for one in chosen
+        Judged(one.id, one.images, caption, one.question, str(one.answer))
+        for one, caption in chosen
     ]
 
 
@@ -158,14 +133,13 @@ def judge(
     made = {
         "model": model,
         "weights": engine.weights,
-        "prompt": content_key(asked)[:8],
+        "prompt": content_key(_SAID, asked)[:8],
         "seed": seed,
     }
 
     def make(some: Sequence[Judged]) -> list[store.Row]:
         rows: list[store.Row] = [
-            {"key": content_key(made, one.id, one.instruction, one.response), "id": one.id}
-            for one in some
+            {"key": content_key(made, one.id, *one[2:]), "id": one.id} for one in some
         ]
         for name, question, options in asked:
             requests = [_request(one, name, question) for one in some]
@@ -174,22 +148,52 @@ def judge(
                 row[name], row[f"{name} said"] = read_label(reply.text, options), reply.text
         return [row | {"made": made} for row in rows]
 
-    identity = {"job": "quality", "made": made, "samples": content_key([one.id for one in chosen])}
+    samples = content_key([(one.id, *one[2:]) for one in chosen])
+    identity = {"job": "quality", "made": made, "samples": samples}
     rows = store.fill(folder, identity, chosen, make, group=max(1, engine.batch // len(asked)))
     return [{name: row[name] for name, _, _ in asked} for row in rows]
 
 
 def _request(one: Judged, name: str, question: str) -> Request:
-    text = f"Task: {one.instruction}\nResponse: {one.response}\n{question}"
-    images = (one.picture,) if one.picture is not None else ()
-    parts: tuple[Part, ...] = (*map(ImagePart, range(len(images))), text)
-    return Request(id=f"{one.id}/{name}", turns=(Turn("user", parts),), images=images)
+    told = f"Caption of the image: {one.caption}\n" if one.caption else ""
+    text = told + _SAID.format(task=one.instruction, response=one.response, question=question)
+    parts: tuple[Part, ...] = (*map(ImagePart, range(len(one.pictures))), text)
+    return Request(id=f"{one.id}/{name}", turns=(Turn("user", parts),), images=one.pictures)
+
+
+def section(spread: Mapping[str, Mapping[str, int]]) -> str:
+    """How many tasks are of each type, and images of each domain (Figures 3 and 5), as HTML."""
+    parts = ["<h2>Kinds of tasks</h2>"]
+    for what, counts in spread.items():
+        total, most = sum(counts.values()), max(counts.values(), default=1)
+        bars = "".join(_bars(counts, total, most))
+        parts.append(
+            f'<figure class="bars"><figcaption>{what}, {total} judged by the model</figcaption>{bars}'
+            "</figure>"
+        )
+    return "".join(parts)
+
+
+def _bars(counts: Mapping[str, int], total: int, most: int) -> Iterator[str]:
+    for kind, count in counts.items():
+        yield (
+            f'<div class="name">{html.escape(kind)}</div>'
+            f'<svg class="bar" role="img" aria-label="{html.escape(kind)}: {count} of {total}">'
+            '<rect class="track" width="100%" height="18" rx="3"/>'
+            f'<rect class="fill" width="{100 * count / most:.2f}%" height="18" rx="3"/></svg>'
+            f'<div class="value">{count}</div>'
+        )
 
 
 def summary(
     judged: Sequence[Mapping[str, str | None]], types: int, *, seed: int
 ) -> dict[str, Estimate]:
-    """Diversity: distinct types over all types. Marks: means over 5, of those that could be read."""
+    """Diversity: distinct types over all types. Marks: means over 5, of those that could be read.
+
+    Nothing where nothing was judged.
+    """
+    if not judged:
+        return {}
     found = len({one["type"] for one in judged} - {None})
     metrics = {"diversity": Estimate(estimate=found / types, low=found / types, high=found / types)}
     for name in CRITERIA:

@@ -3,7 +3,7 @@
 from random import Random
 
 from residency.synthesis.cot import Combined
-from residency.synthesis.pairs import read_recipe
+from residency.synthesis.pairs import recipe_of
 from residency.types import Sample
 
 _ASKING = (
@@ -31,18 +31,18 @@ POOLS = {
 
 def task(caption: str, sample: Sample, *, seed: str) -> Combined | None:
     """A task about a sample of `recipe1m`, its pool and prompt drawn with `seed`; None for others."""
-    recipe = read_recipe(str(sample.answer))
+    recipe = recipe_of(sample)
     if recipe is None:
         return None
     rng = Random(seed)
     pool = rng.choice(list(POOLS))
-    made_of = f"Ingredients: {', '.join(recipe.ingredients)}"
+    made_of = "\n".join(recipe.ingredients)
     cooked = "\n".join(f"{number}. {step}" for number, step in enumerate(recipe.steps, 1))
     response = {
         "title": recipe.title,
-        "ingredients": ", ".join(recipe.ingredients),
+        "ingredients": made_of,
         "steps": cooked,
-        "making": f"{made_of}\n{cooked}",
+        "making": f"Ingredients:\n{made_of}\nSteps:\n{cooked}",
         "recipe": caption,
     }[pool]
     asked = rng.choice(POOLS[pool]).replace("{title}", recipe.title)

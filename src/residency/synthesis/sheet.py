@@ -1,185 +1,148 @@
-"""Judging by people: a sheet of samples as CSV and as an HTML form, read back with their agreement.
+"""The sheet on which people judge synthetic tasks: a table to fill in, and a form that saves the same.
 
-`python -m residency.synthesis.sheet RATED.csv [ANOTHER.csv ...]` prints the means of each rater and the
-agreement of every two: Cohen's kappa of the types, and quadratically weighted of the marks.
+What comes back is read, and compared with other raters and with the judge model, by `agreement.py`.
 """
 
 import base64
 import csv
+import hashlib
 import html
 import io
-import sys
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from residency.errors import DataError, ResidencyError, UsageError
 from residency.evaluate.store import write_whole
+from residency.synthesis.criteria import CRITERIA, MARKS
 from residency.types import Picture
 
-CSV, FORM = "sheet.csv", "sheet.html"
-GIVEN = ("id", "instruction", "response")
-Rated = Mapping[str, Mapping[str, str]]  # sample -> column -> what the rater wrote
+CSV, FORM, BY_MODEL = "sheet.csv", "sheet.html", "judged.csv"
+GIVEN = ("id", "caption", "instruction", "response")
+RATED = ("type", *CRITERIA)
 WIDEST = 448  # pixels of an image in the form
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Judged(NamedTuple):
-    """One sample to be judged."""
+    """One task to be judged, with the caption of its image ("" where there is none)."""
 
     id: str
-    picture: Picture | None
+    pictures: tuple[Picture, ...]
+    caption: str
     instruction: str
     response: str
 
 
-def write_sheet(
-    folder: Path, chosen: Sequence[Judged], types: Sequence[str], criteria: Mapping[str, str]
+def write_sheet(folder: Path, chosen: Sequence[Judged], types: Sequence[str]) -> None:
+    """`sheet.csv` with empty columns to fill, and `sheet.html`, the same as a form with images."""
+    write_table(folder / CSV, chosen, [{}] * len(chosen))
+    columns = (*GIVEN, *RATED)
+    identity = hashlib.sha256(repr([one[2:] for one in chosen]).encode()).hexdigest()[:16]
+    cards = "\n".join(_card(n, one, types) for n, one in enumerate(chosen))
+    page = _PAGE.replace("{columns}", ",".join(columns)).replace("{identity}", identity)
+    write_whole(folder / FORM, page.replace("{cards}", cards))
+
+
+def write_table(
+    path: Path, chosen: Sequence[Judged], marks: Sequence[Mapping[str, str | None]]
 ) -> None:
-    """`sheet.csv` with empty columns to fill, and `sheet.html`, a form that downloads the same table."""
-    columns = (*GIVEN, "type", *criteria)
+    """The table with what was marked so far; a byte order mark tells spreadsheets that it is UTF-8."""
     lines = io.StringIO()
     writer = csv.writer(lines)
-    writer.writerow(columns)
-    writer.writerows(
-        [one.id, one.instruction, one.response] + [""] * (1 + len(criteria)) for one in chosen
-    )
-    write_whole(folder / CSV, lines.getvalue())
-    cards = "\n".join(_card(n, one, types, criteria) for n, one in enumerate(chosen))
-    page = _PAGE.replace("{cards}", cards).replace("{columns}", ",".join(columns))
-    write_whole(folder / FORM, page)
+    writer.writerow((*GIVEN, *RATED))
+    for one, marked in zip(chosen, marks, strict=True):
+        texts = map(_harmless, (one.caption, one.instruction, one.response))
+        writer.writerow([one.id, *texts, *(marked.get(name) or "" for name in RATED)])
+    write_whole(path, "\ufeff" + lines.getvalue())
 
 
-def _card(number: int, one: Judged, types: Sequence[str], criteria: Mapping[str, str]) -> str:
+def _harmless(text: str) -> str:
+    """Text that a spreadsheet does not take for a formula: a model wrote it."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _card(number: int, one: Judged, types: Sequence[str]) -> str:
     options = "".join(f"<option>{html.escape(name)}</option>" for name in types)
-    marks = "".join(
-        f"<p title='{html.escape(text, quote=True)}'>{name}: "
-        + " ".join(
-            f"<label><input type=radio name='{number}-{name}' value={mark}>{mark}</label>"
-            for mark in range(1, 6)
-        )
-        + f"<br><small>{html.escape(text)}</small></p>"
-        for name, text in criteria.items()
-    )
+    caption = html.escape(one.caption)
+    told = f"<p><small>caption</small> <span class=caption>{caption}</span></p>" if caption else ""
     return (
-        f"<section data-id='{html.escape(one.id, quote=True)}'>{_image(one.picture)}"
-        f"<p><b class=instruction>{html.escape(one.instruction)}</b></p>"
-        f"<p class=response>{html.escape(one.response)}</p>"
-        f"<p>type: <select name=type><option></option>{options}</select></p>{marks}</section>"
+        f"<section data-id='{html.escape(one.id, quote=True)}'><h2>{number + 1}</h2>"
+        f"{''.join(map(_image, one.pictures))}{told}"
+        f"<p><small>task</small> <b class=instruction>{html.escape(one.instruction)}</b></p>"
+        f"<p><small>response</small> <span class=response>{html.escape(one.response)}</span></p>"
+        f"<p><label>type: <select name='{number}-type'><option></option>{options}</select></label></p>"
+        f"{''.join(_marks(number, *criterion) for criterion in CRITERIA.items())}</section>"
     )
 
 
-def _image(picture: Picture | None) -> str:
-    if picture is None:
-        return ""
+def _marks(number: int, name: str, text: str) -> str:
+    choices = " ".join(
+        f"<label><input type=radio name='{number}-{name}' value={mark}>{mark}</label>"
+        for mark in MARKS
+    )
+    return f"<fieldset><legend>{name}</legend>{choices}<br><small>{html.escape(text)}</small></fieldset>"
+
+
+def _image(picture: Picture) -> str:
     image = picture.load()
     image.thumbnail((WIDEST, WIDEST))
     data = io.BytesIO()
-    image.save(data, format="PNG")
-    return f"<img src='data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}'>"
+    image.convert("RGB").save(data, format="JPEG", quality=90)
+    coded = base64.b64encode(data.getvalue()).decode()
+    return f"<img alt='image of the task' src='data:image/jpeg;base64,{coded}'>"
 
 
-_PAGE = """<!doctype html><meta charset=utf-8><title>Judge synthetic tasks</title>
-<style>body{font:16px sans-serif;max-width:46em;margin:2em auto}section{border-top:1px solid #999;
-padding:1em 0}.response{white-space:pre-wrap}small{color:#666}</style>
-<h1>Judge synthetic tasks</h1><p>Choose a type and three marks for every task, then save the table.</p>
+_PAGE = """<!doctype html><html lang=en><meta charset=utf-8>
+<meta name=viewport content="width=device-width"><title>Judge synthetic tasks</title>
+<style>body{font:16px sans-serif;max-width:46em;margin:2em auto;padding:0 1em 4em}
+section{border-top:1px solid #999;padding:1em 0}section.done h2{color:#186a3b}img{max-width:100%}
+.caption,.instruction,.response{white-space:pre-wrap}small{color:#595959}
+fieldset{border:0;padding:.3em 0;margin:0}
+legend{padding:0;font-weight:bold}label{margin-right:1em}
+footer{position:fixed;bottom:0;left:0;right:0;background:#fff;border-top:1px solid #999;padding:.6em 1em}
+</style>
+<h1>Judge synthetic tasks</h1><p>Choose a type and three marks for every task, then save the table. What
+you chose stays in this browser until then.</p>
 {cards}
-<button onclick=save()>save the table</button>
+<footer><button onclick=save()>save the table</button> <span id=count></span></footer>
 <script>
-const columns="{columns}".split(",");
+const columns="{columns}".split(","),store="residency-sheet-{identity}";
+const sections=[...document.querySelectorAll("section")];
+const fields=[...document.querySelectorAll("select,input")];
+const value=(n,name)=>{
+  const one=document.querySelector(`select[name='${n}-${name}'],input[name='${n}-${name}']:checked`);
+  return one?one.value:"";
+};
 const quote=text=>'"'+text.replaceAll('"','""')+'"';
+const harmless=text=>/^[=+\\-@\\t\\r]/.test(text)?"'"+text:text;
+const text=(one,name)=>harmless((one.querySelector("."+name)||{textContent:""}).textContent);
+const rated=columns.slice(4);
+function count(){
+  let done=0;
+  sections.forEach((one,n)=>{
+    const all=rated.every(name=>value(n,name));
+    one.classList.toggle("done",all);done+=all;
+  });
+  document.getElementById("count").textContent=`${done} of ${sections.length} judged`;
+}
+function keep(){
+  const kept={};
+  fields.forEach(f=>{if(f.type==="radio"?f.checked:f.value)kept[f.name]=f.value});
+  try{localStorage.setItem(store,JSON.stringify(kept))}catch{}
+  count();
+}
+try{
+  const kept=JSON.parse(localStorage.getItem(store)||"{}");
+  fields.forEach(f=>{if(f.type==="radio")f.checked=kept[f.name]===f.value;else f.value=kept[f.name]||""});
+}catch{}
+document.addEventListener("change",keep);count();
 function save(){
   const rows=[columns.join(",")];
-  document.querySelectorAll("section").forEach((one,n)=>{
-    const given={id:one.dataset.id,instruction:one.querySelector(".instruction").textContent,
-      response:one.querySelector(".response").textContent,type:one.querySelector("select").value};
-    rows.push(columns.map(name=>quote(name in given?given[name]:
-      (one.querySelector(`input[name='${n}-${name}']:checked`)||{value:""}).value)).join(","));
-  });
+  sections.forEach((one,n)=>rows.push([one.dataset.id,text(one,"caption"),text(one,"instruction"),
+    text(one,"response"),...rated.map(name=>value(n,name))].map(quote).join(",")));
   const link=document.createElement("a");
-  link.href=URL.createObjectURL(new Blob([rows.join("\\n")+"\\n"],{type:"text/csv"}));
+  link.href=URL.createObjectURL(new Blob(["\\ufeff"+rows.join("\\r\\n")+"\\r\\n"],{type:"text/csv"}));
   link.download="rated.csv";link.click();
 }
 </script>
 """
-
-
-def read_sheet(path: Path) -> dict[str, dict[str, str]]:
-    """What a rater filled in, by the id of the sample; empty cells are left out.
-
-    Raises:
-        DataError: no such file, no `id` column, or a mark that is none of 1 to 5.
-    """
-    try:
-        rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines(keepends=True)))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"Cannot read {path} ({error}). Give a filled-in {CSV}.") from error
-    if not rows or "id" not in rows[0]:
-        raise DataError(f"{path} has no rows with an id. Give a filled-in {CSV}.")
-    rated = {}
-    for row in rows:
-        filled = {k: v.strip() for k, v in row.items() if k and k not in GIVEN and v and v.strip()}
-        for name, value in filled.items():
-            if name != "type" and value not in ("1", "2", "3", "4", "5"):
-                raise DataError(f"{path}, {row['id']}: {name} is {value!r}; expected 1 to 5.")
-        rated[row["id"]] = filled
-    return rated
-
-
-def agreement(first: Rated, second: Rated) -> dict[str, tuple[int, float]]:
-    """Per column, how many samples both rated and Cohen's kappa: NaN where it is undefined."""
-    from sklearn.metrics import cohen_kappa_score
-
-    found = {}
-    names = dict.fromkeys(name for rated in first.values() for name in rated)
-    for name in names:
-        pairs = [
-            (first[key][name], second[key][name])
-            for key in first
-            if name in first[key] and name in second.get(key, {})
-        ]
-        if pairs:
-            one, other = zip(*pairs, strict=True)
-            alike = len({*one, *other}) < 2
-            weights = None if name == "type" else "quadratic"
-            kappa = float("nan") if alike else float(cohen_kappa_score(one, other, weights=weights))
-            found[name] = (len(pairs), kappa)
-    return found
-
-
-def describe(sheets: Mapping[str, Rated]) -> str:
-    """Means of each rater, marks as percent of 5, and the agreement of every two."""
-    lines = []
-    for name, rated in sheets.items():
-        marks: dict[str, list[int]] = {}
-        types = set()
-        for row in rated.values():
-            types |= {row["type"]} if "type" in row else set()
-            for column, value in row.items():
-                if column != "type":
-                    marks.setdefault(column, []).append(int(value))
-        means = ", ".join(f"{k} {20 * sum(v) / len(v):.1f} (n {len(v)})" for k, v in marks.items())
-        lines.append(f"{name}: {len(types)} types; {means}")
-    for (one, first), (other, second) in combinations(sheets.items(), 2):
-        told = ", ".join(f"{k} {v:.2f} (n {n})" for k, (n, v) in agreement(first, second).items())
-        lines.append(f"{one} and {other}: kappa {told or 'of nothing: no sample in common'}")
-    return "\n".join(lines)
-
-
-def main(paths: Sequence[str]) -> int:
-    """Print what raters found."""
-    try:
-        if not paths:
-            raise UsageError(
-                "Name filled-in sheets: python -m residency.synthesis.sheet RATED.csv ..."
-            )
-        sheets: dict[str, Any] = {path: read_sheet(Path(path)) for path in paths}
-        print(describe(sheets))
-    except ResidencyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

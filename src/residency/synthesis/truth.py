@@ -14,7 +14,7 @@ from residency.synthesis.pairs import Found
 from residency.text import words
 from residency.triplets import Triplet
 
-NO_FACTS = frozenset(("caption", "kind", "chance", "skill", "task_name", "answer_type"))
+NO_FACTS = frozenset(("caption", "recipe", "kind", "chance", "skill", "task_name", "answer_type"))
 _VERDICTS = ("yes", "no")
 _MISSING = frozenset(("absent", "none", "no"))  # say the same of a thing
 
