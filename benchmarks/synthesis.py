@@ -19,8 +19,8 @@ from residency.dataset import open_dataset
 from residency.model import store
 from residency.model.huggingface import Backbone
 from residency.synthesis.engine import Engine, Sampling, open_engine
+from residency.synthesis.forms import ask
 from residency.synthesis.pairs import Pair, pairs
-from residency.synthesis.synthesizer import ask
 from residency.types import ImagePart
 
 DATA = "phantoms:smear:task=report:train={pairs}:val=0:test=0"

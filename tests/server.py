@@ -18,7 +18,7 @@ class Server:
     """What was asked, how often, how many at once; `failures` are status codes to answer first."""
 
     def __init__(self, answer: Callable[[dict[str, Any]], str]) -> None:
-        self.answer, self.failures = answer, []
+        self.answer, self.failures, self.finish = answer, [], "stop"
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.busy = self.most = 0
@@ -69,7 +69,7 @@ def running(server: Server) -> Iterator[str]:
                 if code == 200:
                     choice = {
                         "message": {"role": "assistant", "content": server.answer(body)},
-                        "finish_reason": "stop",
+                        "finish_reason": server.finish,
                     }
                     self._send(200, {"choices": [choice]})
                 elif code == 0:  # a broken answer

@@ -8,7 +8,7 @@ import pytest
 
 import models
 from residency.errors import DataError, ResidencyError, UsageError
-from residency.synthesis.engine import Reply, Request, Sampling, checked, open_engine
+from residency.synthesis.engine import Reply, Request, Sampling, checked, kind_of, open_engine
 from residency.synthesis.engines import endpoint, vllm
 from residency.synthesis.engines.ray import from_plain, to_plain
 from residency.types import ImagePart, Picture, Turn
@@ -109,10 +109,47 @@ def test_a_refused_request_fails_alone_and_a_refused_key_stops_all():
         server.failures = [401]
         with pytest.raises(ResidencyError, match="refuses"):
             one.write([ask("a")], HOW)
-        server.failures = [500, 500]
-        one.attempts = 2
-        with pytest.raises(ResidencyError, match="in 2 attempts"):
+        server.failures = [400, 400, 400]
+        with pytest.raises(ResidencyError, match="not even the simplest request"):
+            one.write([ask("a"), ask("b")], HOW)
+
+
+@pytest.mark.parametrize("code", [500, 0, 204])
+def test_a_request_that_is_never_answered_fails_alone_while_the_server_answers_others(code):
+    server = Server(lambda body: "fine")
+    with running(server) as url:
+        one = endpoint.Endpoint(url=f"{url}/v1", model="m", concurrency=1, attempts=2, pause=0.01)
+        server.failures = [code, code]
+        said = one.write([ask("a"), ask("b")], HOW)
+        assert said[0].finish == "failed" and "no answer in 2 attempts" in said[0].reason
+        assert said[1] == Reply("fine", "stop")
+        assert server.bodies[-1]["max_tokens"] == 1, "the probe"
+        server.failures = [code, code, code]
+        with pytest.raises(ResidencyError, match="not even the simplest request"):
             one.write([ask("a")], HOW)
+
+
+def test_a_full_server_is_waited_for_and_a_gone_one_ends_the_run(monkeypatch):
+    server = Server(lambda body: "fine")
+    with running(server) as url:
+        one = endpoint.Endpoint(url=f"{url}/v1", model="m", attempts=1, pause=0.001)
+        server.failures = [429] * 8
+        assert one.write([ask("a")], HOW) == [Reply("fine", "stop")]
+        monkeypatch.setattr(endpoint, "PATIENCE", 0.002)
+        server.failures = [429] * 20
+        with pytest.raises(ResidencyError, match="is full for"):
+            one.write([ask("a")], HOW)
+    with pytest.raises(ResidencyError, match="Connection refused"):
+        one.write([ask("a")], HOW)
+
+
+def test_what_a_server_withholds_is_no_text():
+    server = Server(lambda body: None)
+    server.finish = "content_filter"
+    with running(server) as url:
+        one = endpoint.Endpoint(url=f"{url}/v1", model="m")
+        (said,) = one.write([ask("a")], HOW)
+    assert said == Reply("", "failed", "the server ended its answer by content_filter")
 
 
 def test_a_rate_limit_spreads_requests():
@@ -149,6 +186,17 @@ def test_an_engine_without_user_turns_refuses_them():
 def test_a_bad_engine_is_refused(spec):
     with pytest.raises(UsageError), open_engine(spec, str(models.folder("qwen2_vl"))):
         pass
+
+
+def test_an_engine_is_the_same_in_another_place():
+    assert kind_of("local").writes == kind_of("local:4").writes == kind_of("ray:3").writes
+    one, other = (f"endpoint:http://{host}?model=m" for host in ("a", "b:1"))
+    assert kind_of(one) == kind_of(f"{other}&concurrency=2") == kind_of(f"ray:2:{one}")
+    assert kind_of("endpoint:http://a") != kind_of("endpoint:http://b"), "models not named"
+    assert kind_of("local").continues and not kind_of(one).continues
+    for bad in ("local:x", "endpoint:x", "ray:1:ray"):
+        with pytest.raises(UsageError):
+            kind_of(bad)
 
 
 def test_a_misspelt_engine_gets_a_suggestion():

@@ -502,6 +502,31 @@ def test_the_command_synthesises_and_refuses_what_it_cannot(tmp_path, base, caps
     assert "no image-caption pair" in capsys.readouterr().err
 
 
+def test_a_run_goes_on_with_the_same_engine_in_another_place(tmp_path, base, capsys, monkeypatch):
+    monkeypatch.setattr("residency.synthesis.store.SHARD", 4)
+    words = ["synthesize", base, f"data={DATA[0]}", f"out={tmp_path / 'out'}", "max_tokens=4"]
+    assert main([*words, "engine=loca"]) == 2, "the folder is not claimed by a mistake"
+    assert main([*words, "engine=endpoint:http://127.0.0.1:9?model=m", "form=header"]) == 2
+    assert "user header" in capsys.readouterr().err
+    assert main([*words, "engine=local:2"]) == 0
+    assert main([*words, "engine=local:3"]) == 0
+    assert "already done" in capsys.readouterr().out
+    assert main([*words, "engine=endpoint:http://127.0.0.1:9?model=m"]) == 2
+    assert "holds another run: engine: 'local:3' -> 'endpoint" in capsys.readouterr().err
+
+
+def test_bad_rows_are_left_out_of_a_synthesis_where_that_is_asked_for(tmp_path, base, capsys):
+    models.picture(0).load().save(tmp_path / "a.png")
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    told = [{"image": name, "caption": "red", "split": "train"} for name in ("a.png", "bad.png")]
+    (tmp_path / "rows.json").write_text(json.dumps(told))
+    words = ["synthesize", base, f"data=captions:{tmp_path / 'rows.json'}", "max_tokens=4"]
+    assert main([*words, f"out={tmp_path / 'a'}"]) == 2
+    assert "on_bad=skip" in capsys.readouterr().err
+    assert main([*words, f"out={tmp_path / 'b'}", "on_bad=skip", "max_bad=0.5"]) == 0
+    assert "1 of 2 rows" in capsys.readouterr().out
+
+
 def test_pairs_say_what_is_none():
     dataset = open_dataset("phantoms:smear:train=3")
     with pytest.raises(UsageError, match="no_caption 3"):

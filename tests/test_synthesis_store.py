@@ -1,5 +1,6 @@
 """Rows of a job survive kills at any byte: nothing lost, nothing twice, files equal to an undisturbed run."""
 
+import contextlib
 import os
 import random
 import signal
@@ -8,7 +9,7 @@ import time
 import pytest
 
 from residency.errors import DataError, UsageError
-from residency.synthesis.store import IDENTITY, Rows, alone, fill, read_rows
+from residency.synthesis.store import IDENTITY, Rows, alone, failures, fill, read_rows
 
 IDENT = {"job": "test", "made": {"model": "m", "seed": 0}}
 
@@ -86,6 +87,26 @@ def test_an_exception_keeps_whole_groups(tmp_path, small):
     assert [row["id"] for row in rows] == list(range(6))
     with pytest.raises(DataError, match="unfinished"):
         read_rows(tmp_path)
+
+
+def test_a_job_goes_on_in_groups_of_another_size(tmp_path, small):
+    whole, other = tmp_path / "whole", tmp_path / "other"
+    fill(whole, IDENT, range(40), make, group=3)
+    for group, stops in ((3, 14), (5, 25), (1, 32), (16, 41)):
+
+        def breaks(some, stops=stops):
+            if some[-1] >= stops:
+                raise RuntimeError("down")
+            return make(some)
+
+        with contextlib.suppress(RuntimeError):
+            fill(other, IDENT, range(40), breaks, group=group)
+    assert content(other) == content(whole)
+
+
+def test_failures_are_counted_by_reason():
+    said = ["", "needs 12 tokens", "HTTP 500", "needs 13 tokens"]
+    assert failures([{"reason": one} for one in said]) == {"needs 12 tokens": 2, "HTTP 500": 1}
 
 
 def test_another_job_is_refused(tmp_path, small):

@@ -9,8 +9,9 @@ import models
 from residency import triplets
 from residency.codec import Qwen2VLCodec
 from residency.dataset import Dataset, open_dataset
-from residency.synthesis import consistency, cot, rules, synthesizer, truth
+from residency.synthesis import consistency, cot, forms, rules, truth
 from residency.synthesis.pairs import Recipe, pairs, recipe_caption, recipe_of
+from residency.synthesis.synthesizer import count
 from residency.task import PAPER, task
 from residency.triplets import Triplet
 from residency.types import Sample
@@ -59,7 +60,7 @@ def row(*said, finish="stop"):
     return {"said": list(said), "finish": [finish] * len(said)}
 
 
-PRECISE, INFORMATIVE = synthesizer.PREFIXES.values()
+PRECISE, INFORMATIVE = forms.PREFIXES.values()
 
 
 @pytest.mark.parametrize(
@@ -76,15 +77,15 @@ PRECISE, INFORMATIVE = synthesizer.PREFIXES.values()
     ],
 )
 def test_turns_of_the_header_form(said, expected):
-    assert synthesizer.parse(row(*said), "header") == expected
+    assert forms.parse(row(*said), "header") == expected
 
 
 def test_what_the_engine_cut_or_lost_is_no_triplet():
     text = triplets.write(ONE, seed="")
-    assert synthesizer.parse(row(text), "delimited") == ONE
-    assert synthesizer.parse(row(text, finish="length"), "delimited") == "cut_off"
-    assert synthesizer.parse(row("", finish="failed"), "delimited") == "engine_failed"
-    counts = synthesizer.count([row(text), row(text, finish="length"), row(text)], "delimited")
+    assert forms.parse(row(text), "delimited") == ONE
+    assert forms.parse(row(text, finish="length"), "delimited") == "cut_off"
+    assert forms.parse(row("", finish="failed"), "delimited") == "engine_failed"
+    counts = count([row(text), row(text, finish="length"), row(text)], "delimited")
     assert counts == {"triplet": 2, "cut_off": 1}
 
 

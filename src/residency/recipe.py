@@ -36,7 +36,8 @@ PACE = 1.0  # seconds between two looks of a process that waits for another one
 class Recipe:
     """Steps to run in order. `settings` are the parameters that the recipe was called with.
 
-    `name` is that of a recipe module, or `evaluate MODEL`.
+    `name` is that of a recipe module, or `evaluate MODEL`. `places` are the settings that say where the run
+    lies or where an engine runs: they alone make no other run.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Recipe:
     steps: tuple[Step, ...]
     limit: int | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
+    places: tuple[str, ...] = ("out",)
 
     def __post_init__(self) -> None:
         seen = {BASE}
@@ -96,9 +98,9 @@ def execute(recipe: Recipe) -> list[Row]:
     A step is done when its folder holds a `done.json` with the same identity (its settings, data,
     base and the steps it needs) and the `summary.json` that it left then; else it runs again, and
     with it every step that needs it. A folder in which something was made with other settings is
-    refused, not overwritten. Where several processes were launched, all of them train; the first
-    alone does everything else. Steps with a method `check` first say what cannot work, before the
-    folder is claimed and hours are spent.
+    refused, not overwritten; `places` may change where no step does. Where several processes were
+    launched, all of them train; the first alone does everything else. Steps with a method `check`
+    first say what cannot work, before the folder is claimed and hours are spent.
 
     Raises:
         UsageError: the run folder belongs to other settings, or is no run.
@@ -291,7 +293,8 @@ def _identities(recipe: Recipe, workspace: Workspace) -> dict[str, str]:
         needs = [made[need] for need in step.needs]
         source = str(getattr(step, "source", ""))  # a folder may change under its name
         weights = identity(source) if source and Path(source).is_dir() else None
-        text = repr((step, cards, needs, weights, base, recipe.seed, recipe.limit, recipe.policy))
+        own = (step, getattr(step, "identity", ""))  # what its repr leaves out
+        text = repr((own, cards, needs, weights, base, recipe.seed, recipe.limit, recipe.policy))
         made[step.name] = hashlib.sha256(text.encode()).hexdigest()[:16]
     return made
 
@@ -302,18 +305,18 @@ def _claim(recipe: Recipe, workspace: Workspace, identities: Mapping[str, str]) 
     if (out / "run.json").is_file():
         settings, steps = _read_run(out / "run.json")
         own = _settings(recipe)
-        changed = [
-            f"{key}: {settings.get(key)!r} -> {own.get(key)!r}"
-            for key in sorted({*settings, *own} - {"out"})  # a run may be moved
-            if settings.get(key) != own.get(key)
+        differ = [key for key in sorted({*settings, *own}) if settings.get(key) != own.get(key)]
+        others = [
+            f"step {name!r} (its data, its base or the recipe changed)"
+            for name, identity in identities.items()
+            if steps.get(name, identity) != identity
         ]
-        if not changed:
+        if others or set(differ) - {*recipe.places}:
             changed = [
-                f"step {name!r} (its data, its base or the recipe changed)"
-                for name, identity in identities.items()
-                if steps.get(name, identity) != identity
-            ]
-        if changed:
+                f"{key}: {settings.get(key)!r} -> {own.get(key)!r}"
+                for key in differ
+                if key != "out"
+            ] or others
             raise UsageError(
                 f"{out} holds another run: {'; '.join(changed)}. Choose another out=, or delete "
                 "the folder."

@@ -86,6 +86,7 @@ class Maker(Protocol):
 class Step(Protocol):
     """One piece of work of a recipe: a frozen dataclass whose repr is its identity.
 
+    What the repr leaves out and yet decides the result stands in a property `identity`, where there is any.
     Where several processes were launched, the first runs it alone, unless its class says
     `distributed = True`.
     """

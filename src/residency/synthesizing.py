@@ -20,6 +20,8 @@ def synthesize(
     max_tokens: int = 512,
     seed: int = 0,
     limit: int | None = None,
+    on_bad: Literal["fail", "skip", "quarantine"] = "fail",
+    max_bad: float = 0.001,
     export: bool = False,
 ) -> list[Row]:
     """Write a task about every pair of a split, one row per pair under `out`; a killed run goes on.
@@ -27,8 +29,9 @@ def synthesize(
     `model` is a tuned synthesizer; an endpoint serves its own, and MODEL only names the run's base.
     `engine` is local, local:BATCH, endpoint:URL, vllm, ray:WORKERS or ray:WORKERS:ENGINE. `judge` is the
     engine of the consistency filter (a model behind it answers; `local` asks MODEL); none leaves the
-    filter out. `export` combines what is kept with the captions and writes the training files.
-    Samples with facts say how true the answers are.
+    filter out. A run may go on with its engine in another place: more workers, another address of a
+    server whose model is named. `export` combines what is kept with the captions and writes the training
+    files. Samples with facts say how true the answers are.
     """
     settings = {key: value for key, value in locals().items() if key != "model"}
     from residency.recipe import Recipe, execute
@@ -63,6 +66,7 @@ def synthesize(
         seed=seed,
         limit=limit,
         settings=settings,
+        places=("out", "engine", "judge"),
         steps=tuple(steps),
     )
     return execute(recipe)

@@ -43,6 +43,10 @@ class Limits:
     too_long: Literal["fail", "drop", "shrink"] = "fail"
 
 
+class LengthError(DataError):
+    """A row is longer than its limits, which do not say what to do about it."""
+
+
 @dataclass(slots=True, eq=False)
 class _Draft:
     """A reading on its way into a batch: keys of the images that each view shows, and its rows."""
@@ -121,7 +125,7 @@ class Collator:
         if limit.too_long == "drop":
             return False
         if limit.too_long == "fail":
-            raise DataError(
+            raise LengthError(
                 f"Sample {draft.reading.sample.id!r} needs {draft.longest} tokens, the limit is "
                 f"{limit.max_tokens}. Raise max_tokens, or choose too_long=drop or shrink."
             )

@@ -62,5 +62,6 @@ def recipe(
         seed=seed,
         limit=limit,
         settings=settings,
+        places=("out", "judge_engine"),
         steps=steps,
     )

@@ -84,13 +84,43 @@ class Engine:
     continues: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What an engine's name says before it is opened.
+
+    `writes` is what of the name decides the texts: engines of equal `writes` are one engine in another
+    place, or asked in other groups. `continues` as in `Engine`.
+    """
+
+    writes: str
+    continues: bool
+
+
 @runtime_checkable
 class Opener(Protocol):
-    """What every module in `residency.synthesis.engines` provides."""
+    """What every module in `residency.synthesis.engines` provides; `where` follows its name and a colon."""
+
+    def kind(self, where: str) -> Kind:
+        """What the name says.
+
+        Raises:
+            UsageError: `where` is none that this engine knows.
+        """
+        ...
 
     def opened(self, where: str, model: str) -> Any:
-        """A context manager that yields the `Engine`; `where` is what follows the name and a colon."""
+        """A context manager that yields the `Engine`."""
         ...
+
+
+def kind_of(spec: str) -> Kind:
+    """What an engine `NAME` or `NAME:WHERE` is, without opening it.
+
+    Raises:
+        UsageError: no such engine, or a place that it does not know.
+    """
+    opener, where = _opener(spec)
+    return opener.kind(where)
 
 
 @contextmanager
@@ -100,10 +130,15 @@ def open_engine(spec: str, model: str) -> Iterator[Engine]:
     Raises:
         UsageError: no such engine, or one whose extra is not installed.
     """
-    name, _, where = spec.partition(":")
-    opener: Opener = find("synthesis.engines", name)
+    opener, where = _opener(spec)
     with opener.opened(where, model) as engine:
         yield engine
+
+
+def _opener(spec: str) -> tuple[Opener, str]:
+    name, _, where = spec.partition(":")
+    opener: Opener = find("synthesis.engines", name)
+    return opener, where
 
 
 def checked(engine: Engine, requests: Sequence[Request]) -> None:
@@ -112,7 +147,17 @@ def checked(engine: Engine, requests: Sequence[Request]) -> None:
     Raises:
         UsageError: a user's turn is to be written where only the assistant speaks.
     """
-    if not engine.continues and any(one.speaker == "user" for one in requests):
+    if any(one.speaker == "user" for one in requests):
+        must_continue(engine)
+
+
+def must_continue(engine: Engine | Kind) -> None:
+    """Refuse an engine that cannot write the user's turn.
+
+    Raises:
+        UsageError: only the assistant speaks there.
+    """
+    if not engine.continues:
         raise UsageError(
             "This engine cannot continue after a user header. Use form=delimited, or the engine "
             "local or vllm."

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from residency.evaluate.progress import watched
@@ -13,7 +13,7 @@ from residency.provenance import versions
 from residency.step import BASE, Workspace
 from residency.synthesis import consistency, cost, store
 from residency.synthesis.consistency import Prompt
-from residency.synthesis.engine import Engine, content_key, open_engine
+from residency.synthesis.engine import Engine, content_key, kind_of, open_engine
 from residency.synthesis.pairs import Source
 from residency.synthesis.synthesizer import named
 from residency.synthesis.truth import Accuracy, accuracy, share
@@ -36,9 +36,14 @@ class Filter:
     name: str
     triplets: Source
     judge: str = BASE
-    engine: str = "local"
+    engine: str = field(default="local", repr=False)
     prompt: Prompt = "few_shot"
     source: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What of the engine decides the verdicts."""
+        return kind_of(self.engine).writes
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -47,6 +52,7 @@ class Filter:
 
     def plan(self, workspace: Workspace) -> list[str]:
         """Who judges what."""
+        kind_of(self.engine)
         most, served = self.triplets.most(workspace), "endpoint" in self.engine
         return [
             f"triplets of {self.triplets.name}, judged by {self.judge}, engine {self.engine}",
@@ -69,7 +75,7 @@ class Filter:
                 label=self.name,
             )
         given = {row["id"]: row["verdict"] for row in rows}
-        verdicts = Counter(row["verdict"] or "unreadable" for row in rows)
+        verdicts = Counter(row["verdict"] or _mute(row) for row in rows)
         before = accuracy(every)
         after = accuracy([one for one in every if given.get(one.pair.key) == "yes"])
         content = {
@@ -90,6 +96,8 @@ class Filter:
             versions=versions(),
         )
         print(f"  {len(rows)} triplets: {_said(verdicts)}", flush=True)
+        for reason, n in store.failures(rows).items():
+            print(f"  engine_failed {n}: {reason}", flush=True)
         return content
 
     def verdicts(self, workspace: Workspace) -> dict[str, str | None]:
@@ -156,6 +164,10 @@ def _row(
         n_unparsed=known.undecided,
         metrics=metrics,
     )
+
+
+def _mute(row: store.Row) -> str:
+    return "engine_failed" if row["reason"] else "unreadable"
 
 
 def _said(counts: Counter[str]) -> str:

@@ -8,7 +8,7 @@ A model judges through any engine, one question per criterion; people judge the 
 import html
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -20,7 +20,7 @@ from residency.step import BASE, Workspace
 from residency.synthesis import store
 from residency.synthesis.combining import Combine
 from residency.synthesis.criteria import COUNTS, CRITERIA, DOMAINS, MARKS, TYPES, Sizes
-from residency.synthesis.engine import Engine, Request, Sampling, content_key, open_engine
+from residency.synthesis.engine import Engine, Request, Sampling, content_key, kind_of, open_engine
 from residency.synthesis.sheet import BY_MODEL, FORM, Judged, write_sheet, write_table
 from residency.synthesis.synthesizer import named
 from residency.text import read_label
@@ -39,10 +39,15 @@ class Quality:
     name: str
     of: Combine
     judge: str = BASE
-    engine: str = "local"
+    engine: str = field(default="local", repr=False)
     count: int = 200
     types: Sizes = "table8"
     domains: bool = False
+
+    @property
+    def identity(self) -> str:
+        """What of the engine decides the marks."""
+        return kind_of(self.engine).writes
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -4,13 +4,15 @@ A job has a fixed list of inputs, cut into groups; the rows of a group are writt
 the rows of `shard` inputs. While it grows it is `shard-00007.part`; when it is full it becomes
 `shard-00007-<first 16 digits of its sha256>.jsonl` by one rename. What a kill leaves is whole groups and
 perhaps the beginning of one, which is cut off and made again, in the same company as before: so the
-files of a killed run equal those of an undisturbed one, byte for byte.
+files of a killed run equal those of an undisturbed one, byte for byte. A job may go on in groups of another
+size; its shards keep theirs.
 """
 
 import fcntl
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,9 +44,8 @@ class Rows:
         if group < 1:
             raise UsageError(f"{group} rows are no group; write at least one at a time.")
         self.folder, self.total, self.group = folder, total, group
-        self.shard = -(-SHARD // group) * group
         folder.mkdir(parents=True, exist_ok=True)
-        _claim(folder, {**identity, "total": total, "group": group, "shard": self.shard})
+        self.shard = _claim(folder, {**identity, "total": total}, shard=-(-SHARD // group) * group)
         self._sealed = _sealed(folder)
         self._length = 0  # bytes of the open shard that are whole groups
         self._counted = 0  # and their rows
@@ -84,11 +85,15 @@ class Rows:
         if rows == room:
             self._seal()
 
+    @property
+    def wanted(self) -> int:
+        """How many rows the next group has; it ends with its shard."""
+        return min(self.group, self._room() - self._counted)
+
     def append(self, rows: Sequence[Row]) -> None:
         """Write the rows of the next group in one go; seals the shard that they fill."""
-        wanted = min(self.group, self._room() - self._counted)
-        if len(rows) != wanted:
-            raise ValueError(f"{len(rows)} rows for a group of {wanted}")
+        if len(rows) != self.wanted:
+            raise ValueError(f"{len(rows)} rows for a group of {self.wanted}")
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         # A lone surrogate becomes a \uXXXX escape, which JSON reads back as it was.
         data = lines.encode("utf-8", "backslashreplace")
@@ -144,18 +149,20 @@ def read_rows(folder: Path) -> list[Row]:
     return list(_lines([(path, -1) for path in sealed]))
 
 
-def _claim(folder: Path, identity: Mapping[str, Any]) -> None:
-    """Refuse a folder of another job; else say whose it is."""
+def _claim(folder: Path, identity: Mapping[str, Any], *, shard: int) -> int:
+    """Refuse a folder of another job; else say whose it is. Returns the rows of its shards."""
     wanted = json.loads(json.dumps(identity))
     path = folder / IDENTITY
     for unfinished in folder.glob(f".{IDENTITY}.*.tmp"):  # of a process killed at its first step
         unfinished.unlink()
     if not path.exists():
-        write_whole(path, json.dumps(wanted, indent=1, ensure_ascii=False) + "\n")
-        return
+        content = json.dumps({**wanted, "shard": shard}, indent=1, ensure_ascii=False)
+        write_whole(path, content + "\n")
+        return shard
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        shard = int(stored.pop("shard"))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is damaged. Delete {folder} and run again.") from error
     differing = [key for key in {**wanted, **stored} if wanted.get(key) != stored.get(key)]
     if differing:
@@ -163,6 +170,7 @@ def _claim(folder: Path, identity: Mapping[str, Any]) -> None:
         raise UsageError(
             f"{folder} holds rows of another job: {changes}. Choose another folder, or delete it."
         )
+    return shard
 
 
 def _sealed(folder: Path) -> list[Path]:
@@ -181,6 +189,17 @@ def _sealed(folder: Path) -> list[Path]:
                 f"Delete it and every shard after it, and run again."
             )
     return found
+
+
+def failures(rows: Sequence[Row], *, most: int = 3) -> dict[str, int]:
+    """The most frequent reasons why an engine wrote no row, and their counts; numbers in them may differ."""
+    first: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for row in rows:
+        if reason := row["reason"]:
+            kind = re.sub(r"\d+", "", reason)
+            counts[first.setdefault(kind, reason)] += 1
+    return dict(counts.most_common(most))
 
 
 @contextmanager
@@ -215,7 +234,7 @@ def fill(
         rows = Rows(folder, identity, total=len(inputs), group=group)
         while not rows.complete:
             start = rows.done
-            rows.append(make(inputs[start : min(start + group, len(inputs))]))
+            rows.append(make(inputs[start : start + rows.wanted]))
             if progress:
                 progress(rows.done, len(inputs))
         return list(rows)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from residency.dataset import Dataset
@@ -11,106 +11,21 @@ from residency.evaluate.results import Row, write_summary
 from residency.provenance import versions
 from residency.step import BASE, Workspace
 from residency.synthesis import cost, store
-from residency.synthesis.engine import Engine, Reply, Request, Sampling, content_key, open_engine
+from residency.synthesis.engine import (
+    Engine,
+    Sampling,
+    content_key,
+    kind_of,
+    must_continue,
+    open_engine,
+)
+from residency.synthesis.forms import parse, version, write
 from residency.synthesis.pairs import Found, Pair, pairs, row_key
-from residency.synthesis.seed import DESCRIBE, PREFIXES, Form, Seed, Sees
+from residency.synthesis.seed import Form, Seed, Sees
 from residency.synthesis.truth import accuracy, share
-from residency.task import PAPER, task
-from residency.triplets import Triplet, read
-from residency.types import Conversation, ImagePart, Sample, Turn
 
 ROWS = "rows"
-ROUNDS = 2
 MAX_TOKENS = 512  # of a turn (released code)
-
-
-def version(form: Form) -> str:
-    """Identifies the wording of the form, for the provenance of a row."""
-    text = DESCRIBE + "".join(PREFIXES.values())
-    if form == "delimited":
-        empty = Sample(
-            id="", dataset="", task="triplet", answer=(), attributes={"caption": "{caption}"}
-        )
-        text = task("triplet").ask(empty, PAPER)
-    return f"{form}-{content_key(text)[:8]}"
-
-
-def ask(pair: Pair, key: str, sees: Sees) -> Request:
-    """The request of the delimited form."""
-    shown = pair.sample.images if sees != "caption" else ()
-    caption = "" if sees == "image" else pair.caption
-    sample = replace(pair.sample, task="triplet", attributes={"caption": caption})
-    images = tuple(map(ImagePart, range(len(shown))))
-    turn = Turn("user", (*images, task("triplet").ask(sample, PAPER)))
-    return Request(id=key, turns=(turn,), images=shown)
-
-
-def begin(pair: Pair, sees: Sees) -> Conversation:
-    """The caption turn after which the synthesizer of the header form continues."""
-    images = () if sees == "caption" else tuple(map(ImagePart, range(len(pair.sample.images))))
-    caption = "" if sees == "image" else pair.caption
-    return (Turn("user", (*images, DESCRIBE)), Turn("assistant", (caption,)))
-
-
-def write(
-    engine: Engine, some: Sequence[Pair], keys: Sequence[str], form: Form, sees: Sees, how: Sampling
-) -> list[list[Reply]]:
-    """What the synthesizer says about each pair, turn by turn.
-
-    In the header form the chat template's own tokens between turns are written by us, so a turn that
-    ends is followed by the next header; one that does not end (`length`) or fails is the last.
-    """
-    if form == "delimited":
-        requests = [ask(pair, key, sees) for pair, key in zip(some, keys, strict=True)]
-        return [[reply] for reply in engine.write(requests, how)]
-    said: list[list[Reply]] = [[] for _ in some]
-    talks = [begin(pair, sees) for pair in some]
-    open_ones = list(range(len(some)))
-    for number in range(2 * ROUNDS):
-        role: Any = "assistant" if number % 2 else "user"
-        requests = [
-            Request(
-                id=f"{keys[k]}#{number}",
-                turns=talks[k],
-                images=some[k].sample.images if sees != "caption" else (),
-                speaker=role,
-            )
-            for k in open_ones
-        ]
-        for k, reply in zip(open_ones, engine.write(requests, how), strict=True):
-            said[k].append(reply)
-            talks[k] = (*talks[k], Turn(role, (reply.text,)))
-        open_ones = [k for k in open_ones if said[k][-1].finish == "stop" and said[k][-1].text]
-    return said
-
-
-def parse(row: Mapping[str, Any], form: Form) -> Triplet | str:
-    """The triplet of a row, or why there is none."""
-    said, ends = [str(one) for one in row["said"]], row["finish"]
-    if "failed" in ends:
-        return "engine_failed"
-    if "length" in ends:
-        return "cut_off"
-    return read(said[0]) if form == "delimited" else _rounds(said)
-
-
-def _rounds(said: Sequence[str]) -> Triplet | str:
-    """The first instruction that stands, exactly equal, before a precise and an informative response."""
-    if len(said) < 2 * ROUNDS or not all(said):
-        return "empty_turn"
-    answers: dict[str, tuple[str, str]] = {}
-    for asked, answered in zip(said[::2], said[1::2], strict=True):
-        kind = next((k for k, prefix in PREFIXES.items() if asked.startswith(prefix)), "")
-        if not kind:
-            return "no_prefix"
-        if kind in answers:
-            return f"repeated_{kind}"
-        answers[kind] = (asked.removeprefix(PREFIXES[kind]).strip(), answered)
-    if not answers["precise"][0]:
-        return "empty_instruction"
-    if answers["precise"][0] != answers["informative"][0]:
-        return "questions_differ"
-    return Triplet(answers["precise"][0], answers["precise"][1], answers["informative"][1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,10 +43,15 @@ class Synthesize:
     split: str = "train"
     form: Form = "delimited"
     sees: Sees = "both"
-    engine: str = "local"
+    engine: str = field(default="local", repr=False)
     sampling: Sampling = Sampling(max_tokens=MAX_TOKENS)  # noqa: RUF009 - frozen
     held_out: Seed | None = None
     source: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What of the engine decides the texts: a run may go on in another place."""
+        return kind_of(self.engine).writes
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -140,12 +60,14 @@ class Synthesize:
         return (*asked, self.held_out.name) if self.held_out else asked
 
     def check(self, workspace: Workspace) -> None:
-        """Refuse data without pairs."""
+        """Refuse data without pairs, and an engine that cannot write the form."""
+        self._fits()
         if self.held_out is None:
             self.pairs(workspace)
 
     def plan(self, workspace: Workspace) -> list[str]:
         """How many pairs, and how they are asked about."""
+        self._fits()
         if self.held_out is not None and not workspace.is_done(self.held_out.name):
             return [f"the held-out pairs of {self.held_out.name}, {self.form}, {self.engine}"]
         every, lost = self.pairs(workspace)
@@ -183,9 +105,13 @@ class Synthesize:
         counts = count(rows, self.form)
         shown = ", ".join(f"{name} {n}" for name, n in counts.items())
         print(f"  {len(rows)} pairs: {shown}", flush=True)
+        failures = store.failures(rows)
+        for reason, n in failures.items():
+            print(f"  engine_failed {n}: {reason}", flush=True)
         found = [_found(pair, row, self.form) for pair, row in zip(every, rows, strict=True)]
         self._summarise(workspace, found)
-        return {"pairs": len(rows), "not_pairs": dict(lost), "discarded": dict(counts)}
+        left = {"not_pairs": dict(lost), "discarded": dict(counts), "failures": failures}
+        return {"pairs": len(rows), **left}
 
     def _summarise(self, workspace: Workspace, found: Sequence[Found]) -> None:
         """One row: how many pairs got a triplet, of how many different instructions, how true."""
@@ -218,6 +144,11 @@ class Synthesize:
         if self.held_out is not None and not workspace.is_done(self.held_out.name):
             return self.held_out.most(workspace) // 10
         return len(self.pairs(workspace)[0])
+
+    def _fits(self) -> None:
+        kind = kind_of(self.engine)
+        if self.form == "header":
+            must_continue(kind)
 
     def _datasets(self, workspace: Workspace) -> list[Dataset]:
         return workspace.datasets(self.data)
@@ -266,7 +197,11 @@ def synthesise(
             for pair, key, said in zip(some, keys, replies, strict=True)
         ]
 
-    identity = {"job": "synthesise", "made": made, "pairs": content_key([p.key for p in every])}
+    identity = {
+        "job": "synthesise",
+        "made": made,
+        "pairs": content_key([row_key(made, p) for p in every]),
+    }
     with watched(label) as progress:
         return store.fill(folder, identity, every, make, group=engine.batch, progress=progress)
 

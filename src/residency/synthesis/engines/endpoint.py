@@ -2,11 +2,15 @@
 
 `endpoint:URL`, where the URL may carry `?model=NAME`, `concurrency=N` (8), `rate=REQUESTS_PER_SECOND` (none),
 `attempts=N` (6) and `timeout=SECONDS` (120). A key in $RESIDENCY_API_KEY is sent as a bearer token.
+A run may go on at another address where the model is named. A request that the server cannot answer, while it
+answers others, fails alone. A server that is full (429) is waited for, up to ten minutes for a request; one
+that is gone ends the run, which goes on when it is back.
 """
 
 import base64
 import hashlib
 import http.client
+import itertools
 import json
 import os
 import threading
@@ -17,19 +21,35 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from socket import gaierror
 from typing import Any
+
+import PIL.Image
 
 from residency.catalog import suggest
 from residency.data.sinks import encoded
 from residency.errors import DataError, ResidencyError, UsageError
-from residency.synthesis.engine import Engine, Reply, Request, Sampling, as_messages, checked
-from residency.types import Picture
+from residency.synthesis.engine import (
+    Engine,
+    Kind,
+    Reply,
+    Request,
+    Sampling,
+    as_messages,
+    checked,
+)
+from residency.types import ImagePart, Picture, Turn
 
 KEY = "RESIDENCY_API_KEY"
 AGAIN = frozenset((408, 409, 425, 429, 500, 502, 503, 504))
 HOPELESS = frozenset((401, 403, 404, 405))  # what is wrong with one request is wrong with all
 LONGEST = 60.0  # seconds between two attempts
+FULL = 429
+PATIENCE = 600.0  # seconds that one request waits for a server that says it is full
+ENDS = (None, "stop", "length")  # why a text may end; others, such as content_filter, withhold it
+KEPT = "What is done is kept: see that the server runs, and run again."
+_GREY = Picture(key="grey", load=lambda: PIL.Image.new("RGB", (64, 64), (128, 128, 128)))
 
 
 @dataclass(kw_only=True)
@@ -54,7 +74,24 @@ class Endpoint:
         """
         checked(self.engine(), requests)
         with ThreadPoolExecutor(self.concurrency) as pool:
-            return list(pool.map(lambda request: self._one(request, sampling), requests))
+            said = list(pool.map(lambda request: self._one(request, sampling), requests))
+        lost = [one for one in said if not isinstance(one, Reply)]
+        if len(lost) == len(said) or any(isinstance(one, UnansweredError) for one in lost):
+            self._probe(requests, lost)
+        return [one if isinstance(one, Reply) else Reply("", "failed", str(one)) for one in said]
+
+    def _probe(self, requests: Sequence[Request], lost: Sequence[ResidencyError]) -> None:
+        """Whether the fault is of the requests: the server answers the simplest one of their kind."""
+        if not lost:
+            return
+        shown = (_GREY,) if any(one.images for one in requests) else ()
+        turn = Turn("user", (*map(ImagePart, range(len(shown))), "Say yes."))
+        simplest = Request(id="probe", turns=(turn,), images=shown)
+        said = replace(self, attempts=1)._one(simplest, Sampling(max_tokens=1))
+        if not isinstance(said, Reply):
+            raise ResidencyError(
+                f"{self.url} answers nothing, not even the simplest request ({lost[0]}). {KEPT}"
+            )
 
     def engine(self) -> Engine:
         """Seen as an engine."""
@@ -74,13 +111,13 @@ class Endpoint:
         """
         if self.model:
             return
-        hint = f"Name one: endpoint:{self.url}?model=NAME."
+        hint = f"Name its model: endpoint:{self.url}?model=NAME."
         try:
             listed = self._call("models", None, "models")
         except RefusedError as error:
             raise UsageError(f"{self.url} does not list its models ({error}). {hint}") from error
         except ResidencyError as error:
-            raise ResidencyError(f"{error} If it lists no models: {hint}") from error
+            raise ResidencyError(f"{error} {hint}") from error
         entries = listed.get("data") if isinstance(listed, dict) else None
         names = [str(entry.get("id")) for entry in entries or () if isinstance(entry, dict)]
         if len(names) != 1:
@@ -88,7 +125,7 @@ class Endpoint:
             raise UsageError(f"{self.url} serves {have}. {hint}")
         self.model = names[0]
 
-    def _one(self, request: Request, sampling: Sampling) -> Reply:
+    def _one(self, request: Request, sampling: Sampling) -> "Reply | Unusable":
         try:
             body = self._body(request, sampling)
         except DataError as error:  # an image that cannot be decoded
@@ -96,12 +133,13 @@ class Endpoint:
         try:
             answer = self._call("chat/completions", body, request.id)
             choice = answer["choices"][0]
-            text = choice["message"]["content"] or ""
-            finish = "length" if choice.get("finish_reason") == "length" else "stop"
-        except (KeyError, IndexError, TypeError) as error:
-            return Reply("", "failed", f"no choice in the server's answer ({error!r})")
-        except RefusedError as error:
-            return Reply("", "failed", str(error))
+            text, finish = choice["message"]["content"] or "", choice.get("finish_reason")
+        except (AttributeError, KeyError, IndexError, TypeError) as error:
+            return RefusedError(f"no choice in the server's answer ({error!r})")
+        except (RefusedError, UnansweredError) as error:
+            return error
+        if finish not in ENDS:
+            return Reply("", "failed", f"the server ended its answer by {finish}")
         return Reply(str(text).strip(), "length" if finish == "length" else "stop")
 
     def _body(self, request: Request, sampling: Sampling) -> bytes:
@@ -115,35 +153,54 @@ class Endpoint:
         return json.dumps(body).encode()
 
     def _call(self, path: str, body: bytes | None, name: str) -> Any:
-        """The JSON answer; transient failures are tried again."""
-        reason = ""
-        for attempt in range(self.attempts):
-            if attempt:
-                time.sleep(self._wait(attempt, name, reason))
+        """The JSON answer; what may pass is tried again, a server that is full is waited for.
+
+        Raises:
+            RefusedError: it will not answer this request.
+            UnansweredError: it did not in `attempts` attempts, and may answer others.
+            ResidencyError: it cannot be reached, or will answer nothing.
+        """
+        failed, waited = 0, 0.0
+        for attempt in itertools.count(1):
             self._queue()
             try:
-                with urllib.request.urlopen(self._request(path, body), timeout=self.timeout) as got:
-                    return json.load(got)
-            except urllib.error.HTTPError as error:
-                reason = _said(error)
-                if error.code in HOPELESS:
-                    raise ResidencyError(
-                        f"{self.url} refuses ({reason}). Check the address, and ${KEY} if it needs a key."
-                    ) from error
-                if error.code not in AGAIN:
-                    raise RefusedError(reason) from error
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                reason = f"{type(error).__name__}: {getattr(error, 'reason', error)}"
-        raise ResidencyError(
-            f"{self.url} did not answer in {self.attempts} attempts ({reason}). What is done is kept: "
-            "start the server and run again."
-        )
+                return self._once(path, body)
+            except _AgainError as again:
+                failed += not again.full
+                if failed >= self.attempts:
+                    tried = f"no answer in {failed} attempts: {again}"
+                    if again.gone:
+                        raise ResidencyError(f"{self.url}: {tried}. {KEPT}") from again
+                    raise UnansweredError(tried) from again
+                pause = self._wait(attempt, name, str(again))
+                waited += pause if again.full else 0.0
+                if waited > PATIENCE:
+                    full = f"{self.url} is full for {PATIENCE:g} s ({again}). {KEPT}"
+                    raise ResidencyError(full) from again
+            time.sleep(pause)
+        raise AssertionError("unreachable")  # of `count`
 
-    def _request(self, path: str, body: bytes | None) -> urllib.request.Request:
+    def _once(self, path: str, body: bytes | None) -> Any:
         headers = {"Content-Type": "application/json"}
         if key := os.environ.get(KEY):
             headers["Authorization"] = f"Bearer {key}"
-        return urllib.request.Request(f"{self.url}/{path}", data=body, headers=headers)
+        request = urllib.request.Request(f"{self.url}/{path}", data=body, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=self.timeout) as got:
+                return json.load(got)
+        except urllib.error.HTTPError as error:
+            reason = _said(error)
+            if error.code in HOPELESS:
+                raise ResidencyError(
+                    f"{self.url} refuses ({reason}). Check the address, and ${KEY} if it needs a key."
+                ) from error
+            if error.code not in AGAIN:
+                raise RefusedError(reason) from error
+            raise _AgainError(reason, full=error.code == FULL) from error
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            cause = getattr(error, "reason", error)
+            gone = isinstance(cause, (ConnectionRefusedError, gaierror))
+            raise _AgainError(f"{type(error).__name__}: {cause}", gone=gone) from error
 
     def _wait(self, attempt: int, name: str, reason: str) -> float:
         """Seconds: doubled each time, spread by the request's name, or as long as the server asks."""
@@ -151,7 +208,7 @@ class Endpoint:
         if asked and seconds.isdecimal():
             return min(float(seconds), LONGEST)
         spread = hashlib.sha256(f"{name}{attempt}".encode()).digest()[0] / 255
-        return float(min(self.pause * 2 ** (attempt - 1), LONGEST) * (0.5 + spread / 2))
+        return float(min(self.pause * 2 ** min(attempt - 1, 16), LONGEST) * (0.5 + spread / 2))
 
     def _queue(self) -> None:
         """Wait for this request's turn under the rate limit."""
@@ -166,6 +223,21 @@ class Endpoint:
 
 class RefusedError(ResidencyError):
     """The server will not answer this request, however often it is asked."""
+
+
+class UnansweredError(ResidencyError):
+    """The server did not answer this request; whether it answers others is not known yet."""
+
+
+Unusable = RefusedError | UnansweredError
+
+
+class _AgainError(Exception):
+    """What may pass: the server is `full`, or `gone`, or stumbled over this request."""
+
+    def __init__(self, reason: str, *, full: bool = False, gone: bool = False) -> None:
+        super().__init__(reason)
+        self.full, self.gone = full, gone
 
 
 def _said(error: urllib.error.HTTPError) -> str:
@@ -213,6 +285,12 @@ def parse(where: str) -> Endpoint:
     path = parts.path.rstrip("/")
     url = f"{parts.scheme}://{parts.netloc}{path if path.endswith('/v1') else path + '/v1'}"
     return Endpoint(url=url, **given)
+
+
+def kind(where: str) -> Kind:
+    """The model that is asked for decides, wherever it is served; where none is named, the address."""
+    endpoint = parse(where)
+    return Kind(f"endpoint {endpoint.model or endpoint.url}", continues=False)
 
 
 @contextmanager

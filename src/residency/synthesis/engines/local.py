@@ -11,12 +11,19 @@ import torch
 
 from residency.errors import DataError
 from residency.model import store
+from residency.model.collate import LengthError
 from residency.model.generation import generate, score
 from residency.model.huggingface import Backbone
-from residency.synthesis.engine import Engine, Reply, Request, Sampling, number
+from residency.synthesis.engine import Engine, Kind, Reply, Request, Sampling, number
 from residency.types import PLAIN, Reading, Sample, Turn
 
 BATCH = 16
+
+
+def kind(where: str) -> Kind:
+    """The model alone decides, whatever the size of a batch."""
+    number(where, "local", BATCH)
+    return Kind("local", continues=True)
 
 
 @contextmanager
@@ -38,7 +45,12 @@ def write(backbone: Backbone, requests: Sequence[Request], sampling: Sampling) -
         return _write(backbone, requests, sampling)
     except DataError as error:
         if len(requests) == 1:
-            return [Reply("", "failed", " ".join(str(error).split()))]
+            reason = " ".join(str(error).split())
+            if isinstance(error, LengthError):
+                reason = (
+                    f"longer than the {backbone.limits.max_tokens} tokens that this engine reads"
+                )
+            return [Reply("", "failed", reason)]
         return [reply for one in requests for reply in write(backbone, [one], sampling)]
 
 

@@ -17,10 +17,12 @@ from residency.data.sinks import encoded
 from residency.errors import DataError, ResidencyError, UsageError
 from residency.synthesis.engine import (
     Engine,
+    Kind,
     Reply,
     Request,
     Sampling,
     checked,
+    kind_of,
     number,
     open_engine,
 )
@@ -31,6 +33,22 @@ BLOCK = 16  # requests that travel together
 TASK = 64  # requests per worker and call
 
 
+def kind(where: str) -> Kind:
+    """That of the engine that it spreads.
+
+    Raises:
+        UsageError: no number of workers, or an engine that cannot be spread.
+    """
+    return kind_of(_parsed(where)[1])
+
+
+def _parsed(where: str) -> tuple[int, str]:
+    workers, _, inner = where.partition(":")
+    if inner.partition(":")[0] == "ray":
+        raise UsageError("engine=ray:N:ENGINE spreads another engine, not Ray itself.")
+    return number(workers, "ray", WORKERS), inner or "local"
+
+
 @contextmanager
 def opened(where: str, model: str) -> Iterator[Engine]:
     """Join the cluster of $RAY_ADDRESS, or start one on this machine.
@@ -39,10 +57,7 @@ def opened(where: str, model: str) -> Iterator[Engine]:
         UsageError: Ray is not installed.
         ResidencyError: it does not start.
     """
-    workers, _, inner = where.partition(":")
-    count, inner = number(workers, "ray", WORKERS), inner or "local"
-    if inner.startswith("ray"):
-        raise UsageError("engine=ray:N:ENGINE spreads another engine, not Ray itself.")
+    count, inner = _parsed(where)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         ray: Any = importlib.import_module("ray")

@@ -11,11 +11,25 @@ from typing import Any
 
 from residency.errors import DataError, UsageError
 from residency.model import store
-from residency.synthesis.engine import Engine, Reply, Request, Sampling, as_messages, number
+from residency.synthesis.engine import (
+    Engine,
+    Kind,
+    Reply,
+    Request,
+    Sampling,
+    as_messages,
+    number,
+)
 from residency.types import Picture
 
 BATCH = 512  # requests handed over at once; vLLM forms its own batches
 MARK = "\ue000"
+
+
+def kind(where: str) -> Kind:
+    """The model alone decides."""
+    number(where, "vllm", 1)
+    return Kind("vllm", continues=True)
 
 
 @contextmanager
