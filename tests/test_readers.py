@@ -9,6 +9,7 @@ from residency.codec import Qwen2VLCodec
 from residency.data.check import check
 from residency.data.overview import abouts
 from residency.dataset import Dataset, open_dataset
+from residency.errors import UsageError
 from residency.task import task, text_of
 from residency.types import Box, Point
 
@@ -109,6 +110,15 @@ def test_slake_reads_both_languages_and_counts_what_is_missing(shared_data):
     survives_reading(dataset)
     findings = check(dataset, limit=10)
     assert [(p.code, p.count) for p in findings.problems] == [("image_missing", 20)]
+
+
+def test_slake_reads_one_language_alone(shared_data):
+    english = open_dataset(f"slake:{shared_data / 'slake'}:language=en")
+    assert len(english.split("val")) == 1053
+    assert {sample.language for sample in english.split("train")} == {"en"}
+    assert english.digest.endswith(":language=en") and english.name == "slake"
+    with pytest.raises(UsageError, match="expected en or zh"):
+        open_dataset(f"slake:{shared_data / 'slake'}:language=de")
 
 
 def test_slake_closed_questions_name_their_options(shared_data):
@@ -244,7 +254,10 @@ def test_nutrition5k_reads_ragged_rows(shared_data):
     assert note(dataset, "total calories are 0").endswith(": 240.")
     dish = next(s for s in dataset.split("train")[:] if s.id.endswith("dish_1559233144"))
     assert dish.answer == ("garden salad", "scrambled eggs", "bacon") and dish.task == "ingredients"
-    assert set(dish.answer) < set(dataset.labels) and len(dataset.labels) == 250
+    assert set(dish.answer) < set(dataset.labels) and len(dataset.labels) == 249
+    assert "" not in dataset.labels and note(dataset, "Ingredients without a name").endswith(
+        ": 79."
+    )
     assert float(dish.attributes["mass_g"]) > 0
     assert check(dataset, limit=3).ok
     survives_reading(dataset)

@@ -32,7 +32,7 @@ from residency.synthesis.seed import DESCRIBE, PREFIXES, Seed, conversation
 from residency.synthesis.synthesizer import Synthesize
 from residency.task import PAPER
 from residency.triplets import Triplet
-from residency.types import ImagePart
+from residency.types import Area, ImagePart
 
 DATA = ("phantoms:smear:task=report:train=6:val=4:test=0:size=32",)
 TEST = ("phantoms:smear:task=vqa:train=4:val=4:test=4:size=32",)
@@ -537,8 +537,31 @@ def test_pairs_say_what_is_none():
 
 
 def test_presets_ask_and_score_as_the_paper_does(monkeypatch):
-    known = {metric for preset in adaptation_presets.PRESETS.values() for metric in preset.metrics}
+    presets = adaptation_presets.PRESETS
+    known = {metric for preset in presets.values() for metric in preset.metrics}
     assert known <= set(metrics())
-    assert sum(preset.seen for preset in adaptation_presets.PRESETS.values()) == 2
-    made = adaptation_presets.benchmark(TEST, batch_size=4, limits=Limits())
-    assert made[0].metrics == () and made[0].max_tokens == 64
+    for name, preset in presets.items():
+        papers = [one for one in preset.metrics if "@" in one]
+        ours = {one.partition("@")[0] for one in papers}
+        assert papers and ours <= {*preset.metrics}, f"{name}: ours beside the paper's"
+    assert {name for name, preset in presets.items() if preset.seen} == {"vqa_rad", "recipe1m"}
+    short = {name for name, preset in presets.items() if preset.max_tokens == 256}
+    assert short == {"nutrition5k", "food_101", "foodseg103"}
+    (made,) = adaptation_presets.benchmark(TEST, base="nano", batch_size=4, limits=Limits())
+    assert made.metrics == () and made.max_tokens == 64 and made.area == Area()
+
+
+def test_qwen_sees_images_as_large_as_in_the_paper_and_slake_is_english(
+    tmp_path, base, monkeypatch
+):
+    (made,) = adaptation_presets.benchmark(TEST, base=base, batch_size=4, limits=Limits())
+    assert made.area == Area(least=50_176, most=1_003_520)
+    (shown,) = made._datasets(workspace(tmp_path))
+    assert shown.split("test")[0].images[0].area == made.area
+    assert shown.name == open_dataset(TEST[0]).name and shown.digest != open_dataset(TEST[0]).digest
+    own = replace(made, data=(f"{TEST[0]}:max_pixels=4096",))._datasets(workspace(tmp_path))
+    assert own[0].area == Area(most=4096)
+    slake = replace(open_dataset(TEST[0]), name="slake")
+    monkeypatch.setattr(adaptation_presets, "open_dataset", lambda spec: slake)
+    assert adaptation_presets.preset_of("D/slake")[0] == "D/slake:language=en"
+    assert adaptation_presets.preset_of("D/slake:language=zh")[0] == "D/slake:language=zh"

@@ -87,7 +87,7 @@ def test_chinese_instruction_and_response() -> None:
 
 
 @pytest.mark.parametrize("options", [BLOOD, BREAST, CHEST, ("0", "1", "2"), ("+", "-")])
-@pytest.mark.parametrize("template", ["paper", "section3", "category"])
+@pytest.mark.parametrize("template", ["paper", "section3", "category", "choose"])
 def test_every_label_reads_back(options: tuple[str, ...], template: str) -> None:
     for label in options:
         s = sample("classification", label, options=options)
@@ -100,6 +100,7 @@ def test_every_label_set_reads_back() -> None:
             answer = tuple(o for i, o in enumerate(options) if mask >> i & 1)
             s = sample("classification", answer, options=options)
             assert read(said(s), s) == answer, answer
+            assert read(said(s, wording=Wording(template="choose")), s) == answer, answer
     assert said(sample("classification", (), options=CHEST)) == "No finding."
     assert "hernia, No finding." in task("classification").ask(
         sample("classification", (), options=CHEST), PAPER
@@ -144,6 +145,35 @@ def test_reading_never_guesses(text: str, label: str | None) -> None:
 )
 def test_label_sets_must_be_consumed(text: str, labels: tuple[str, ...] | None) -> None:
     assert read_labels(text, CHEST) == labels
+
+
+def test_food_is_asked_as_in_adamllms_table_13() -> None:
+    choose, food = Wording(template="choose"), ("candy", "egg tart", "ice cream", "rice")
+    one = sample("classification", "rice", options=food, modality="food")
+    ask = task("classification").ask
+    assert ask(one, choose) == (
+        "What does this food image show?\nPick one of these: candy, egg tart, ice cream, rice."
+    )
+    assert said(one, wording=choose) == "rice"
+    many = replace(one, answer=("candy", "rice"))
+    assert ask(many, choose).splitlines()[1:] == [
+        "The choices are: candy, egg tart, ice cream, rice.",
+        "Reply with a list of those that can be seen, such as [candy, egg tart, ice cream].",
+    ]
+    assert said(many, wording=choose) == "[candy, rice]"
+    for text in ("[rice, candy]", " [candy, rice]. ", "candy, rice", "[Rice and candy]"):
+        assert read(text, many) == ("candy", "rice")
+    assert read("[]", many) == () and read("[soup]", many) is None
+    zh = replace(many, language="zh")
+    assert ask(zh, choose).endswith("例如[candy、egg tart、ice cream]。")
+    assert ask(many, replace(choose, list_options=False)).endswith("food image?")
+
+
+def test_pmc_vqa_is_asked_as_in_adamllms_table_13() -> None:
+    s = sample("mcq", "lung", question="Which organ?", options=("heart", "lung"))
+    asked = task("mcq").ask(s, Wording(template="choices"))
+    assert asked == "Question: Which organ?\nThe choices are:\n(A) heart\n(B) lung"
+    assert said(s, wording=Wording(template="choices")) == "B" and read("(B) lung", s) == "lung"
 
 
 def test_bad_labels_and_wordings_are_one_line_errors() -> None:

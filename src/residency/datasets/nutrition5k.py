@@ -109,11 +109,13 @@ def _dishes(path: Path, defects: Defects) -> Iterator[tuple[str, tuple[str, ...]
             continue
         # The README's layout has the number of ingredients before them; the files do not.
         start = next((p for p, cell in enumerate(cells) if cell.startswith("ingr_")), len(cells))
-        names = cells[start + 1 :: FIELDS]
+        named = cells[start + 1 :: FIELDS]
+        names = [name for name in named if name]
         whole = (len(cells) - start) % FIELDS == 0
         if not whole or start < 1 + len(TOTALS) or not cells[0].startswith("dish_"):
             defects.add(f"Rows of {path.name} that are cut off or of another structure (left out)")
             continue
+        defects.add("Ingredients without a name (left out)", len(named) - len(names))
         if not names:
             defects.add("Dishes without ingredients in the metadata")
         if float(cells[1]) == 0 and names:

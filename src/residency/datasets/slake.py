@@ -9,6 +9,8 @@ of which 355 are yes or no. Each language has its own split of the images, so tr
 66 English training images among the Chinese validation images: the note counts them. A sample's
 group is its image. The boxes are `slake_detection`.
 
+`slake:PATH:language=en` reads one language alone, as AdaMLLM and LLaVA-Med do.
+
 Without `imgs` the questions are read, and every sample's image is reported as missing.
 
 tested on: real (questions; the images were not available, their paths follow the published layout)
@@ -16,6 +18,7 @@ tested on: real (questions; the images were not available, their paths follow th
 
 import functools
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -30,7 +33,7 @@ from residency.data.questions import (
 )
 from residency.data.records import Record, line, plain, read_records
 from residency.dataset import Dataset
-from residency.errors import DataError
+from residency.errors import DataError, UsageError
 
 FILES = {
     "train": ("train.json",),
@@ -61,23 +64,31 @@ def recognises(path: Path) -> bool:
     return ours or holds(path, "train.json", "validation.json", "mask.txt")
 
 
-def load(where: str) -> Dataset:
-    """Open the folder of the release, whichever of the three files are there.
+def load(where: str, *, language: str = "") -> Dataset:
+    """Open the folder of the release, whichever of the three files are there; `language` en or zh alone.
 
     Raises:
         DataError: not there, none of the files, or one that cannot be read.
+        UsageError: another language.
     """
+    if language not in ("", "en", "zh"):
+        raise UsageError(
+            f"slake: language={language}: expected en or zh, or leave it out for both."
+        )
     root, defects = ABOUT.locate(where), Defects()
     files = {split: path for split, some in FILES.items() if (path := one_of(root, *some))}
     if not files:
         raise DataError(
             f"{root} has none of train.json, validate.json, test.json. Give SLAKE's folder."
         )
-    rows = {split: list(_questions(read_records(path, defects))) for split, path in files.items()}
+    rows = {
+        split: [q for q in _questions(read_records(path, defects)) if language in ("", q.language)]
+        for split, path in files.items()
+    }
     known = taught(rows.get("train", ()))
     count_without_options(chain.from_iterable(rows.values()), known, defects)
     _crossing(rows, defects)
-    return assemble(
+    dataset = assemble(
         ABOUT,
         rows,
         functools.partial(question_sample, ABOUT.name, root / "imgs", known),
@@ -86,6 +97,8 @@ def load(where: str) -> Dataset:
         images=(root / "imgs", image_of),
         lacks=lacks,
     )
+    mark = f":language={language}" if language else ""
+    return replace(dataset, digest=dataset.digest + mark)
 
 
 def _questions(records: list[Record]) -> Iterator[Question]:

@@ -170,7 +170,7 @@ def _differences(answered: Sequence[Answered]) -> str:
 
 
 def _lead(rows: Sequence[Row]) -> str:
-    unparsed = sum(row.n_unparsed for row in rows if row.dataset != MEAN)
+    unparsed = sum(row.n_unparsed for row in rows if row.view and row.dataset != MEAN)
     said = (
         f"{unparsed:,} answers could not be understood"
         if unparsed

@@ -99,7 +99,7 @@ def _counts(rows: Sequence[Row]) -> Iterator[str]:
 def _missing(rows: Sequence[Row]) -> str:
     if not rows:
         return ""
-    unparsed = sum(row.n_unparsed for row in rows)
+    unparsed = sum(row.n_unparsed for row in rows if row.view)
     return f"answers that could not be understood: {unparsed:,}, counted as wrong, none imputed"
 
 

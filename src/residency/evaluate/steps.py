@@ -33,7 +33,7 @@ from residency.model.huggingface import Backbone, Exemplar, Limits, to_device
 from residency.provenance import versions
 from residency.step import Workspace
 from residency.task import PAPER, Wording, task
-from residency.types import NEGATIVE, PLAIN, Prediction, Sample, View
+from residency.types import NEGATIVE, PLAIN, Area, Prediction, Sample, View
 
 SUMMARY = "summary.json"
 SECTION = "section.html"  # HTML that a step leaves for the page of the run
@@ -77,6 +77,7 @@ class Evaluate:
     metrics: tuple[str, ...] = ()  # () for those that each task declares
     shuffle_options: bool = False  # ask the options in an order drawn from seed and sample
     served: Source | None = None  # what answers instead of the model of `of`
+    area: Area = Area()  # noqa: RUF009 - frozen; of images, where a data set says nothing
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -164,6 +165,12 @@ class Evaluate:
 
     def _datasets(self, workspace: Workspace) -> list[Dataset]:
         chosen = [of_tasks(d, self.tasks, self.split) for d in workspace.datasets(self.data)]
+        if self.area != Area():
+            mark = f":{self.area.least}-{self.area.most}"
+            chosen = [
+                replace(d, area=self.area, digest=d.digest + mark) if d.area == Area() else d
+                for d in chosen
+            ]
         if not self.shuffle_options:
             return chosen
         return [with_shuffled_options(d, self.split, workspace.seed) for d in chosen]

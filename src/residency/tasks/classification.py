@@ -1,9 +1,10 @@
 """Name the class of an image, or every finding in it: VITask's instruction (Bai et al., 2024).
 
 Wordings: `paper` is App. A.1 (response "{label}."), `section3` the other form that the paper prints
-("for diagnosis", no full stop), `category` says the same without medicine, `umit` and its variants
-number the options, and the response is `1:label` (UMIT, Yu et al., 2025; our words). Without `list_options`
-the label sentence is left out: the paper's incomplete instruction.
+("for diagnosis", no full stop), `category` says the same without medicine, `choose` is built as AdaMLLM
+asks about food (its Table 13; a set of labels is a list in brackets), `umit` and its variants number the
+options, and the response is `1:label` (UMIT, Yu et al., 2025; our words). Without `list_options` the label
+sentence is left out: the paper's incomplete instruction.
 """
 
 import re
@@ -25,7 +26,9 @@ metrics = (
     "label_accuracy",
     "samples_f1",
 )
-templates = ("paper", "section3", "category", "umit", "umit_which", "umit_option", "umit_decide")
+templates = (
+    "paper", "section3", "category", "choose", "umit", "umit_which", "umit_option", "umit_decide"
+)  # fmt: skip
 
 # Per language and wording: what is asked, what joins it to the label sentence, and that sentence.
 _ASK = {
@@ -43,6 +46,20 @@ _ASK = {
     ("zh", "paper"): ("分析给定的{image}。", "\n", "可能的诊断有：{labels}。"),
     ("zh", "section3"): ("分析给定的{image}并作出诊断。", "", "可能的诊断有：{labels}。"),
     ("zh", "category"): ("给定的{image}属于哪一类？", "\n", "可能的类别有：{labels}。"),
+}
+# One label of those listed; a set of them, as a list. Without the options the first sentence alone.
+_CHOOSE = {
+    "en": (
+        ("What does this {image} show?", "\nPick one of these: {labels}."),
+        (
+            "Which categories can be seen in this {image}?",
+            "\nThe choices are: {labels}.\nReply with a list of those that can be seen, such as [{list}].",
+        ),
+    ),
+    "zh": (
+        ("这张{image}显示的是什么？", "\n请从以下选项中选择一项：{labels}。"),
+        ("这张{image}中有哪些类别？", "\n可选类别有：{labels}。\n请用列表回答，例如[{list}]。"),
+    ),
 }
 # Numbered options; per language and wording for one label and for a set of labels.
 _UMIT = {
@@ -85,6 +102,7 @@ _UMIT = {
 }
 _QUESTION = {"en": "Which class does this {image} belong to?", "zh": "这张{image}属于哪一类？"}
 _NUMBER = re.compile(r"(?<!\w)\d+\s*[:：]\s*")
+_LIST = re.compile(r"\s*\[(.*)\][\s.。]*", re.DOTALL)
 _JOIN = {"en": ", ", "zh": "、"}
 _STOP = {"en": ".", "zh": "。"}
 
@@ -98,6 +116,8 @@ def ask(sample: Sample, wording: Wording) -> str:
     _check(wording)
     if wording.template in _UMIT[sample.language]:
         return _numbered(sample, wording)
+    if wording.template == "choose":
+        return _chosen(sample, wording)
     question, join, listing = _ASK[sample.language, wording.template]
     question = question.format(image=_image(sample))
     if not wording.list_options:
@@ -106,6 +126,13 @@ def ask(sample: Sample, wording: Wording) -> str:
     if isinstance(sample.answer, tuple) and NOTHING[sample.language] not in labels:
         labels.append(NOTHING[sample.language])
     return question + join + listing.format(labels=_JOIN[sample.language].join(labels))
+
+
+def _chosen(sample: Sample, wording: Wording) -> str:
+    question, listing = _CHOOSE[sample.language][isinstance(sample.answer, tuple)]
+    labels, join = list(_options(sample)), _JOIN[sample.language]
+    listed = listing.format(labels=join.join(labels), list=join.join(labels[:3]))
+    return question.format(image=_image(sample)) + (listed if wording.list_options else "")
 
 
 def _numbered(sample: Sample, wording: Wording) -> str:
@@ -121,7 +148,8 @@ def _numbered(sample: Sample, wording: Wording) -> str:
 def write(sample: Sample, codec: Codec, wording: Wording = PAPER) -> tuple[Part, ...]:
     """The label, or the labels in canonical order, or "No finding".
 
-    A full stop follows, except under `section3`; under `umit` the number of each label leads instead.
+    A full stop follows, except under `section3` and `choose`, where a set is a list in brackets; under
+    `umit` the number of each label leads instead.
 
     Raises:
         DataError: a label outside the sample's options.
@@ -141,16 +169,27 @@ def write(sample: Sample, codec: Codec, wording: Wording = PAPER) -> tuple[Part,
         for number, option in enumerate(options)
         if option in stated
     ]
-    text = _JOIN[sample.language].join(ordered) or NOTHING[sample.language]
-    bare = numbered or wording.template == "section3"
+    text = _JOIN[sample.language].join(ordered)
+    if wording.template == "choose" and not isinstance(answer, str):
+        return (f"[{text}]",)
+    text = text or NOTHING[sample.language]
+    bare = numbered or wording.template in ("section3", "choose")
     return (text if bare else text + _STOP[sample.language],)
 
 
 def read(text: str, sample: Sample, codec: Codec) -> Answer | None:
-    """The label or set of labels, by the rules of `read_label` and `read_labels`; numbers may lead."""
+    """The label or set of labels, by the rules of `read_label` and `read_labels`; numbers may lead.
+
+    A set may be a list in brackets, `[]` is the empty one.
+    """
     options = _options(sample)
     if not isinstance(sample.answer, tuple):
         return read_label(text, options)
+    listed = _LIST.fullmatch(text)
+    if listed is not None:
+        text = listed.group(1)
+        if not text.strip():
+            return ()
     plain = read_labels(text, options)
     return read_labels(_NUMBER.sub("", text), options) if plain is None else plain
 

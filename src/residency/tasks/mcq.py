@@ -1,6 +1,7 @@
 """Choose from lettered options; the answer is the option, the response its letter.
 
-Under `umit` and its variants it is UMIT's question about a volume (its 3D VQA), in our words.
+`choices` is built as AdaMLLM asks PMC-VQA's questions (its Table 13). Under `umit` and its variants it is
+UMIT's question about a volume (its 3D VQA). All in our words.
 """
 
 import re
@@ -21,9 +22,10 @@ metrics = (
     "choice_accuracy@mmmu",
     "choice_accuracy@m3d",
 )
-templates = ("paper", "plain", "umit", "umit_look", "umit_pick", "umit_letter")
+templates = ("paper", "plain", "choices", "umit", "umit_look", "umit_pick", "umit_letter")
 
 _ASK = {"en": "\nAnswer with the letter of the correct option.", "zh": "\n请用正确选项的字母回答。"}
+_CHOICES = {"en": ("Question: ", "The choices are:"), "zh": ("问题：", "选项如下：")}
 _UMIT = {
     "en": {
         "umit": "Given {image}, choose the letter of the right option to answer: {listed}",
@@ -48,7 +50,7 @@ _STATED = re.compile(
 
 
 def ask(sample: Sample, wording: Wording) -> str:
-    """The question, then one `A. option` per line; `plain` does not explain how to answer.
+    """The question, then one `A. option` per line; `plain` and `choices` do not explain how to answer.
 
     Without `list_options` there are no letters to choose: the question stands alone.
 
@@ -62,6 +64,11 @@ def ask(sample: Sample, wording: Wording) -> str:
     question = sample.question.strip()
     if not wording.list_options:
         return question
+    if wording.template == "choices":
+        asked, offered = _CHOICES[sample.language]
+        marked = zip(_letters(sample), sample.options, strict=True)
+        listed = "\n".join(f"({letter}) {option}" for letter, option in marked)
+        return f"{asked}{question}\n{offered}\n{listed}"
     lines = [
         f"{letter}. {option}"
         for letter, option in zip(_letters(sample), sample.options, strict=True)
