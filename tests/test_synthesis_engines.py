@@ -8,7 +8,15 @@ import pytest
 
 import models
 from residency.errors import DataError, ResidencyError, UsageError
-from residency.synthesis.engine import Reply, Request, Sampling, checked, kind_of, open_engine
+from residency.synthesis.engine import (
+    Reply,
+    Request,
+    Sampling,
+    checked,
+    installed,
+    kind_of,
+    open_engine,
+)
 from residency.synthesis.engines import endpoint, vllm
 from residency.synthesis.engines.ray import from_plain, to_plain
 from residency.types import ImagePart, Picture, Turn
@@ -191,12 +199,21 @@ def test_a_bad_engine_is_refused(spec):
 def test_an_engine_is_the_same_in_another_place():
     assert kind_of("local").writes == kind_of("local:4").writes == kind_of("ray:3").writes
     one, other = (f"endpoint:http://{host}?model=m" for host in ("a", "b:1"))
-    assert kind_of(one) == kind_of(f"{other}&concurrency=2") == kind_of(f"ray:2:{one}")
+    assert kind_of(one) == kind_of(f"{other}&concurrency=2")
+    assert kind_of(one).served and kind_of(f"ray:2:{one}").writes == kind_of(one).writes
     assert kind_of("endpoint:http://a") != kind_of("endpoint:http://b"), "models not named"
     assert kind_of("local").continues and not kind_of(one).continues
     for bad in ("local:x", "endpoint:x", "ray:1:ray"):
         with pytest.raises(UsageError):
             kind_of(bad)
+
+
+def test_a_missing_package_is_said_before_anything_is_made(monkeypatch):
+    monkeypatch.setattr("residency.synthesis.engine.find_spec", lambda name: None)
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    with pytest.raises(UsageError, match=r"needs ray, which is not installed"):
+        installed("ray:2")
+    installed("local")
 
 
 def test_a_misspelt_engine_gets_a_suggestion():

@@ -15,7 +15,8 @@ from residency import adaptation, adaptation_line, adaptation_presets
 from residency.catalog import find
 from residency.cli import main
 from residency.data.mixture import Mixture
-from residency.dataset import open_dataset
+from residency.data.rows import Rows
+from residency.dataset import Dataset, open_dataset
 from residency.errors import UsageError
 from residency.metric import metrics
 from residency.model.huggingface import Limits
@@ -32,7 +33,7 @@ from residency.synthesis.seed import DESCRIBE, PREFIXES, Seed, conversation
 from residency.synthesis.synthesizer import Synthesize
 from residency.task import PAPER
 from residency.triplets import Triplet
-from residency.types import Area, ImagePart
+from residency.types import Area, ImagePart, Picture, Sample
 
 DATA = ("phantoms:smear:task=report:train=6:val=4:test=0:size=32",)
 TEST = ("phantoms:smear:task=vqa:train=4:val=4:test=4:size=32",)
@@ -77,6 +78,24 @@ def test_a_seed_holds_a_tenth_of_every_kind_out_and_blanks_training_images_only(
     train = made.splits["train"]
     blank = sum(train[k].images[0].key.startswith("blank") for k in range(len(train)))
     assert 0.15 * len(train) < blank < 0.45 * len(train)
+
+
+def test_an_image_stays_on_one_side_of_the_seed_with_all_that_is_asked_about_it(tmp_path):
+    asked = [
+        Sample(
+            id=f"s{n}", dataset="d", task="triplet", answer=("q", "p", "i"),
+            images=(Picture(key=f"image {n // 3}", load=models.picture(0).load),),
+            attributes={"caption": "c", "kind": f"kind {n % 2}"},
+        )
+        for n in range(120)
+    ]  # fmt: skip
+    work, seed = workspace(tmp_path), Seed(name="seed", data=("d",))
+    rows = Rows(len(asked), asked.__getitem__)
+    work._open["d"] = Dataset(name="d", splits={"train": rows}, digest="d")
+    facts = done(work, seed)
+    assert 12 <= facts["val"] <= 15, "the last image of a kind may have more than is wanted"
+    held = {one.sample.images[0].key for one in seed.held_out(work)}
+    assert held.isdisjoint(one.pair.sample.images[0].key for one in seed.found(work))
 
 
 def test_tasks_about_one_picture_are_learned_together_or_each_in_its_own_conversation(seeded):
@@ -396,7 +415,8 @@ def test_the_plan_shows_every_step_and_the_cost(tmp_path, base):
         ({"column": ("no_task",)}, "pairs no_task", "seed"),
         ({"column": ("general_task",)}, "seed general_task", "synthesizer"),
         ({"column": ("precise_only",)}, "synthesise precise_only", "filter"),
-        ({"judge": "tuned"}, "judge_test ours", "pairs"),
+        ({"judge": "tuned"}, "judge_test pairs ours", "seed_no_blank"),
+        ({"engine": "endpoint:http://a"}, "synthesise filter ours", "synthesizer"),
         (
             {"column": ("ours", "no_blank"), "pipeline": ("single", "two_stage")},
             "seed_no_blank synthesizer_no_blank filter_no_blank stage1 ours_two_stage",
@@ -525,6 +545,34 @@ def test_bad_rows_are_left_out_of_a_synthesis_where_that_is_asked_for(tmp_path, 
     assert "on_bad=skip" in capsys.readouterr().err
     assert main([*words, f"out={tmp_path / 'b'}", "on_bad=skip", "max_bad=0.5"]) == 0
     assert "1 of 2 rows" in capsys.readouterr().out
+
+
+def test_pairs_of_evaluation_images_are_left_out_and_counted(tmp_path):
+    told = [(models.picture(n, (64, 64)), f"caption {n}") for n in range(8)]
+    samples = [
+        Sample(id=f"s{n}", dataset="d", task="caption", answer=text, images=(picture,))
+        for n, (picture, text) in enumerate(told)
+    ]
+    splits = {"train": Rows(6, samples.__getitem__), "test": Rows(4, lambda n: samples[n + 4])}
+    space = workspace(tmp_path)
+    space._open["d"] = Dataset(name="d", splits=splits, digest="d")
+    step = Captions(name="pairs", data=("d",), exclude=("d",))
+    assert "6 pairs; images of d are left out" in step.plan(space)[0]
+    facts = done(space, step)
+    assert facts["pairs"] == 4 and facts["not_pairs"] == {"in_an_evaluation_split": 2}
+    assert [one.pair.caption for one in step.found(space)] == [f"caption {n}" for n in range(4)]
+    written = Synthesize(name="s", of="base", about=step)
+    assert written.needs == ("base", "pairs") and written.most(space) == 4
+    every = replace(step, name="every", exclude=())
+    assert done(space, every)["pairs"] == 6
+
+
+def test_what_another_engine_cannot_read_is_refused_before_it_is_made(tmp_path, base):
+    given = {"engine": "vllm", "judge_engine": "vllm"}
+    with pytest.raises(UsageError, match="will be a checkpoint of this run"):
+        plan(recipe(base, tmp_path, **given))
+    with pytest.raises(UsageError, match="by engine=local"):
+        recipe(base, tmp_path, engine="endpoint:http://a", column=("no_blank",))
 
 
 def test_pairs_say_what_is_none():

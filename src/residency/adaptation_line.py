@@ -13,7 +13,7 @@ from residency.evaluate.steps import Evaluate
 from residency.step import BASE, Step
 from residency.synthesis.combining import Combine, Response
 from residency.synthesis.combining import Tasks as TaskKind
-from residency.synthesis.engine import Sampling
+from residency.synthesis.engine import Sampling, kind_of
 from residency.synthesis.export import Export
 from residency.synthesis.filtering import Filter
 from residency.synthesis.losses import Losses
@@ -109,8 +109,12 @@ def post_training(settings: Mapping[str, Any]) -> tuple[Step, ...]:
         UsageError: settings that do not go together.
     """
     made = Line(settings)
-    if settings["synthesizer"] and "no_blank" in settings["column"]:
-        raise UsageError("column=no_blank tunes a synthesizer of its own: leave synthesizer= out.")
+    served = kind_of(settings["engine"]).served
+    if (settings["synthesizer"] or served) and "no_blank" in settings["column"]:
+        raise UsageError(
+            "column=no_blank tunes a synthesizer of its own: leave synthesizer= out, and ask it by "
+            "engine=local."
+        )
     if settings["baselines"]:
         made.measure(BASE, "generalist", "")
     for arm in arms(settings["tasks"], settings["column"], settings["pipeline"]):
@@ -146,7 +150,7 @@ class Line:
                 data=self.get("seeds"),
                 form=self.get("form"),
                 blank=0.0 if suffix else self.get("blank"),
-                exclude=self.get("test") if self.get("exclude") else (),
+                exclude=self.excluded,
             )
         )
 
@@ -158,7 +162,9 @@ class Line:
     def synthetic(self, suffix: str) -> Synthesize:
         """What the synthesizer given, or one tuned on its seed, writes about the domain's pairs."""
         given, name = self.get("synthesizer") or "", f"synthesizer{suffix}"
-        if not given:
+        if kind_of(self.get("engine")).served:  # it has a synthesizer of its own
+            name = BASE
+        elif not given:
             self.copier()
             epochs = self.get("synthesizer_epochs")
             self.add(adaptation.synthesizer(self.plan, self.seed(suffix), name=name, epochs=epochs))
@@ -167,7 +173,7 @@ class Line:
                 name=f"synthesise{suffix}",
                 of=name,
                 source=given,
-                data=self.get("data"),
+                about=self.pairs(),
                 form=self.get("form"),
                 engine=self.get("engine"),
                 sampling=Sampling(max_tokens=self.get("reply_tokens")),
@@ -196,8 +202,13 @@ class Line:
         )
 
     def pairs(self) -> Captions:
-        """The domain's pairs alone."""
-        return self.add(Captions(name="pairs", data=self.get("data")))
+        """The domain's pairs."""
+        return self.add(Captions(name="pairs", data=self.get("data"), exclude=self.excluded))
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """The data sets whose evaluation images nothing may be made of."""
+        return self.get("test") if self.get("exclude") else ()
 
     def captions(self) -> Combine:
         """The caption task of every pair."""

@@ -55,11 +55,12 @@ def recipe(
     models of an earlier run (RUN/synthesizer/model), as one synthesizer serves many domains. Else the
     synthesizer is tuned on the seed, and the judge is the base with a few-shot prompt or one tuned on
     the seed (`base`, `tuned`; `auto`: tuned for nano); both begin after `copying` updates that teach a base
-    to copy (ours: 500 for nano, which cannot, none for others); with `judge_engine=endpoint:URL` it is
-    whatever is served there. `templates=upstream` adds the inverted ones. With `exclude`, images of `test`
-    leave the seed. `export` writes the training files; `quality` samples are judged (17 or 20 `types`),
-    and put on a sheet for people. Samples with facts say how true the synthetic answers are, before and
-    after the filter. `retention=false` leaves out what tuning cost the generalist's own skills.
+    to copy (ours: 500 for nano, which cannot, none for others); with `engine=endpoint:URL` and
+    `judge_engine=endpoint:URL` they are whatever is served there. `templates=upstream` adds the inverted
+    ones. With `exclude`, images of `test` leave the seed and the pairs. `export` writes the training files;
+    `quality` samples are judged (17 or 20 `types`), and put on a sheet for people. Samples with facts say
+    how true the synthetic answers are, before and after the filter. `retention=false` leaves out what
+    tuning cost the generalist's own skills.
     """  # fmt: skip
     settings = dict(locals())
     from residency import adaptation_line

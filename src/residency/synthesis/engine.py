@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from residency.catalog import find
@@ -89,11 +91,15 @@ class Kind:
     """What an engine's name says before it is opened.
 
     `writes` is what of the name decides the texts: engines of equal `writes` are one engine in another
-    place, or asked in other groups. `continues` as in `Engine`.
+    place, or asked in other groups. `continues` as in `Engine`. `served`: the model is the server's own.
+    `package` has to be installed. `foreign`: it reads no checkpoints of ours.
     """
 
     writes: str
     continues: bool
+    served: bool = False
+    foreign: bool = False
+    package: str = ""
 
 
 @runtime_checkable
@@ -121,6 +127,21 @@ def kind_of(spec: str) -> Kind:
     """
     opener, where = _opener(spec)
     return opener.kind(where)
+
+
+def installed(spec: str) -> None:
+    """Refuse an engine whose package is missing, before anything is made for it.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    package = kind_of(spec).package
+    if package and package not in sys.modules and find_spec(package) is None:
+        hint = "'residency[ray]'" if package == "ray" else package
+        raise UsageError(
+            f"engine={spec} needs {package}, which is not installed: pip install {hint}. Without it, "
+            "use engine=local, or serve the model anywhere and use engine=endpoint:URL."
+        )
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from residency.provenance import versions
 from residency.step import BASE, Workspace
 from residency.synthesis import consistency, cost, store
 from residency.synthesis.consistency import Prompt
-from residency.synthesis.engine import Engine, content_key, kind_of, open_engine
+from residency.synthesis.engine import Engine, content_key, installed, kind_of, open_engine
 from residency.synthesis.pairs import Source
 from residency.synthesis.synthesizer import named
 from residency.synthesis.truth import Accuracy, accuracy, share
@@ -50,10 +50,13 @@ class Filter:
         """The triplets and the judge."""
         return (self.triplets.name, *(() if self.source else (self.judge,)))
 
+    def check(self, workspace: Workspace) -> None:
+        """Refuse an engine that is not installed."""
+        installed(self.engine)
+
     def plan(self, workspace: Workspace) -> list[str]:
         """Who judges what."""
-        kind_of(self.engine)
-        most, served = self.triplets.most(workspace), "endpoint" in self.engine
+        most, served = self.triplets.most(workspace), kind_of(self.engine).served
         return [
             f"triplets of {self.triplets.name}, judged by {self.judge}, engine {self.engine}",
             f"at most {most:,}: " + cost.describe("filter", most, workspace.base, served=served),

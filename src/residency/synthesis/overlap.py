@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 from PIL.Image import Image, Resampling
 
+from residency.evaluate.predict import select
+from residency.step import Workspace
 from residency.types import Picture
 
 SIDE = 16  # of the difference hash: 256 bits
@@ -50,3 +52,14 @@ class Seen:
             return False
         apart = np.bitwise_count(self._hashes ^ own).sum(axis=1)
         return bool(apart.min() <= NEAR)
+
+
+def evaluated(workspace: Workspace, specs: tuple[str, ...]) -> list[Picture]:
+    """The images of the validation and test splits of data sets."""
+    found = []
+    for dataset in workspace.datasets(specs):
+        for split in ("val", "test"):
+            if split in dataset.splits:
+                some = select(dataset, split, limit=None, seed=0)
+                found += [picture for sample in some for picture in sample.images]
+    return found

@@ -10,11 +10,15 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from residency.dataset import Dataset
 from residency.errors import UsageError
 from residency.evaluate.predict import select
+from residency.evaluate.store import write_whole
 from residency.step import Workspace
 from residency.synthesis.engine import content_key
+from residency.synthesis.overlap import Seen, evaluated
 from residency.triplets import Triplet
 from residency.types import Sample
 
+LEFT_OUT = "left_out.json"
+IN_EVALUATION = "in_an_evaluation_split"
 SPOKEN = ("caption", "report")  # tasks whose answer describes the image
 
 
@@ -103,38 +107,73 @@ def _caption(sample: Sample) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Captions:
-    """The pairs of a domain alone, where no task is synthesised about them."""
+    """The pairs of a domain. Those whose image is in the test or validation split of a data set of `exclude`
+    are left out and counted."""
 
     name: str
     data: tuple[str, ...]
     split: str = "train"
+    exclude: tuple[str, ...] = ()
 
     @property
     def needs(self) -> tuple[str, ...]:
         """Nothing."""
         return ()
 
+    def check(self, workspace: Workspace) -> None:
+        """Refuse data without pairs."""
+        self.pairs(workspace)
+
     def plan(self, workspace: Workspace) -> list[str]:
         """How many pairs."""
-        return [f"{len(self.found(workspace)):,} pairs"]
+        every, lost = self.pairs(workspace)
+        excluded = f"; images of {', '.join(self.exclude)} are left out" if self.exclude else ""
+        return [f"{len(every):,} pairs{counted(lost)}{excluded}"]
 
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
-        """Count them, and what is none."""
-        every, lost = self._pairs(workspace)
-        print(f"  {len(every)} pairs" + "".join(f", {k} {n}" for k, n in lost.items()), flush=True)
-        return {"pairs": len(every), "not_pairs": dict(lost)}
+        """Count them, and what is none; the keys of those left out go to `left_out.json`."""
+        path = workspace.folder(self.name) / LEFT_OUT
+        path.unlink(missing_ok=True)  # of an earlier choice
+        seen = Seen(evaluated(workspace, self.exclude))
+        every, _ = self.pairs(workspace)
+        shown = [one.key for one in every if any(map(seen.has, one.sample.images))]
+        write_whole(path, json.dumps(shown) + "\n")
+        every, lost = self.pairs(workspace)
+        print(f"  {len(every)} pairs{counted(lost)}", flush=True)
+        return {"pairs": len(every), "not_pairs": dict(lost), "evaluation_images": len(seen)}
 
     def found(self, workspace: Workspace) -> list[Found]:
         """Every pair, without a triplet."""
-        return [Found(pair, None, "not_asked") for pair in self._pairs(workspace)[0]]
+        return [Found(pair, None, "not_asked") for pair in self.pairs(workspace)[0]]
 
     def most(self, workspace: Workspace) -> int:
         """None: nothing is asked."""
         return 0
 
-    def _pairs(self, workspace: Workspace) -> tuple[list[Pair], Counter[str]]:
+    def pairs(self, workspace: Workspace) -> tuple[list[Pair], Counter[str]]:
+        """The pairs, and what is none by reason; before the step has run no image is left out.
+
+        Raises:
+            UsageError: there is no pair.
+        """
         datasets = workspace.datasets(self.data)
-        return pairs(datasets, self.split, limit=workspace.limit, seed=workspace.seed)
+        every, lost = pairs(datasets, self.split, limit=workspace.limit, seed=workspace.seed)
+        path = workspace.folder(self.name) / LEFT_OUT
+        shown = set(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else set()
+        if not shown:
+            return every, lost
+        if len(shown) == len(every):
+            raise UsageError(
+                f"Every image of {', '.join(self.data)} is in an evaluation split of "
+                f"{', '.join(self.exclude)}. Give other pairs, or exclude=false."
+            )
+        kept = [one for one in every if one.key not in shown]
+        return kept, lost + Counter({IN_EVALUATION: len(every) - len(kept)})
+
+
+def counted(lost: Mapping[str, int]) -> str:
+    """What is no pair, as it follows a number of pairs."""
+    return "".join(f", {reason} {count}" for reason, count in lost.items())
 
 
 # --- recipes ------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
@@ -13,13 +13,12 @@ import PIL.Image
 from residency.data.rows import Rows
 from residency.dataset import Dataset
 from residency.errors import UsageError
-from residency.evaluate.predict import select
 from residency.evaluate.store import write_whole
 from residency.model.album import BLANK_GREY
 from residency.step import Workspace
 from residency.synthesis.engine import content_key
-from residency.synthesis.overlap import Seen
-from residency.synthesis.pairs import Found, Pair
+from residency.synthesis.overlap import Seen, evaluated
+from residency.synthesis.pairs import IN_EVALUATION, Found, Pair
 from residency.triplets import Triplet
 from residency.types import Picture, Sample
 
@@ -42,9 +41,10 @@ class Seed:
     `header`: the paper's conversation: the caption turn is given, then two task turns in random order,
     of which questions and responses are learned; trained with `turns="continued"`. `sees` says what
     the synthesizer is shown; `blank` is the share of training images that a blank one replaces. A
-    tenth of every kind of task is held out as `val`. Rows whose image is in the test or validation
-    split of a data set of `exclude` are left out and counted. Further tasks about a picture (`also`) are
-    learned with it: in one reading of picture and caption where the form is `delimited`.
+    tenth of every kind of task is held out as `val`, with all that is asked about its images. Rows
+    whose image is in the test or validation split of a data set of `exclude` are left out and counted.
+    Further tasks about a picture (`also`) are learned with it: in one reading of picture and caption
+    where the form is `delimited`.
     """
 
     name: str
@@ -75,23 +75,19 @@ class Seed:
 
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
         """Choose and split; the choice goes to `seed.json`."""
-        seen = Seen(self._evaluated(workspace))
+        seen = Seen(evaluated(workspace, self.exclude))
         counts: Counter[str] = Counter()
-        kept: dict[str, list[tuple[int, int]]] = {}
+        kept: dict[str, list[tuple[str, tuple[int, int]]]] = {}
         for number, samples in enumerate(self._samples(workspace)):
             for index, sample in enumerate(samples):
                 reason = _unusable(sample) or (
-                    "in_an_evaluation_split" if any(map(seen.has, sample.images)) else ""
+                    IN_EVALUATION if any(map(seen.has, sample.images)) else ""
                 )
                 counts[reason or "kept"] += 1
                 if not reason:
-                    kept.setdefault(sample.attributes.get("kind", ""), []).append((number, index))
-        splits: dict[str, list[tuple[int, int]]] = {"train": [], "val": []}
-        for kind, places in sorted(kept.items()):
-            Random(f"{workspace.seed}/{kind}").shuffle(places)
-            held = round(HELD_OUT * len(places))
-            splits["val"] += places[:held]
-            splits["train"] += places[held:]
+                    own = kept.setdefault(sample.attributes.get("kind", ""), [])
+                    own.append((sample.images[0].key, (number, index)))
+        splits = _split(kept, workspace.seed)
         if not splits["train"] or not splits["val"]:
             raise UsageError(f"{self.data}: too few triplets to hold a tenth out ({dict(counts)}).")
         content = {split: sorted(places) for split, places in splits.items()}
@@ -168,14 +164,25 @@ class Seed:
     def _samples(self, workspace: Workspace) -> list[Any]:
         return [dataset.split("train") for dataset in workspace.datasets(self.data)]
 
-    def _evaluated(self, workspace: Workspace) -> list[Picture]:
-        found = []
-        for dataset in workspace.datasets(self.exclude) if self.exclude else ():
-            for split in ("val", "test"):
-                if split in dataset.splits:
-                    some = select(dataset, split, limit=None, seed=0)
-                    found += [picture for sample in some for picture in sample.images]
-        return found
+
+def _split(
+    kept: Mapping[str, Sequence[tuple[str, tuple[int, int]]]], seed: int
+) -> dict[str, list[tuple[int, int]]]:
+    """A tenth of the places of every kind, images drawn with `seed`; an image stays on one side."""
+    side: dict[str, str] = {}
+    splits: dict[str, list[tuple[int, int]]] = {"train": [], "val": []}
+    for kind, own in sorted(kept.items()):
+        of = Counter(image for image, _ in own)
+        images = list(of)
+        Random(f"{seed}/{kind}").shuffle(images)
+        wanted = round(HELD_OUT * len(own)) - sum(of[i] for i in of if side.get(i) == "val")
+        for image in images:
+            if image not in side:
+                side[image] = "val" if wanted > 0 else "train"
+                wanted -= of[image]
+        for image, place in own:
+            splits[side[image]].append(place)
+    return splits
 
 
 def _unusable(sample: Sample) -> str:

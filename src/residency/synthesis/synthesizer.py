@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from residency.dataset import Dataset
+from residency.errors import UsageError
 from residency.evaluate.progress import watched
 from residency.evaluate.results import Row, write_summary
 from residency.provenance import versions
@@ -15,12 +16,13 @@ from residency.synthesis.engine import (
     Engine,
     Sampling,
     content_key,
+    installed,
     kind_of,
     must_continue,
     open_engine,
 )
 from residency.synthesis.forms import parse, version, write
-from residency.synthesis.pairs import Found, Pair, pairs, row_key
+from residency.synthesis.pairs import Captions, Found, Pair, counted, pairs, row_key
 from residency.synthesis.seed import Form, Seed, Sees
 from residency.synthesis.truth import accuracy, share
 
@@ -33,7 +35,8 @@ class Synthesize:
     """Ask the model that step `of` left (or the base) for a task about every pair of a split.
 
     `engine` is as `engine.open_engine` takes it; an endpoint serves its own model. With `held_out` the
-    pairs are those that a seed step holds out; with `source`, a model of another run is asked instead.
+    pairs are those that a seed step holds out, with `about` those of a step before; with `source`, a
+    model of another run is asked instead.
     The rows, one per pair, are a job of `store`.
     """
 
@@ -46,6 +49,7 @@ class Synthesize:
     engine: str = field(default="local", repr=False)
     sampling: Sampling = Sampling(max_tokens=MAX_TOKENS)  # noqa: RUF009 - frozen
     held_out: Seed | None = None
+    about: Captions | None = None
     source: str = ""
 
     @property
@@ -55,13 +59,14 @@ class Synthesize:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The model, and the seed whose held-out pairs it is asked about."""
-        asked = () if self.source else (self.of,)
-        return (*asked, self.held_out.name) if self.held_out else asked
+        """The model, and the step whose pairs it is asked about."""
+        about = self.held_out or self.about
+        return (*(() if self.source else (self.of,)), *((about.name,) if about else ()))
 
     def check(self, workspace: Workspace) -> None:
         """Refuse data without pairs, and an engine that cannot write the form."""
         self._fits()
+        installed(self.engine)
         if self.held_out is None:
             self.pairs(workspace)
 
@@ -71,10 +76,9 @@ class Synthesize:
         if self.held_out is not None and not workspace.is_done(self.held_out.name):
             return [f"the held-out pairs of {self.held_out.name}, {self.form}, {self.engine}"]
         every, lost = self.pairs(workspace)
-        left = "".join(f", {reason} {count}" for reason, count in lost.items())
-        served = "endpoint" in self.engine
+        served = kind_of(self.engine).served
         return [
-            f"{len(every):,} pairs{left}; {self.form}, engine {self.engine}",
+            f"{len(every):,} pairs{counted(lost)}; {self.form}, engine {self.engine}",
             cost.describe("synthesise", len(every), workspace.base, served=served),
         ]
 
@@ -83,6 +87,8 @@ class Synthesize:
         if self.held_out is not None:
             every = self.held_out.held_out(workspace)
             return every[: workspace.limit], Counter()
+        if self.about is not None:
+            return self.about.pairs(workspace)
         return pairs(
             self._datasets(workspace), self.split, limit=workspace.limit, seed=workspace.seed
         )
@@ -149,6 +155,11 @@ class Synthesize:
         kind = kind_of(self.engine)
         if self.form == "header":
             must_continue(kind)
+        if kind.foreign and not self.source and self.of != BASE:
+            raise UsageError(
+                f"engine={self.engine} reads Hugging Face folders, and {self.of} will be a checkpoint of "
+                "this run. Use engine=local, or export a tuned model and name it by synthesizer=FOLDER."
+            )
 
     def _datasets(self, workspace: Workspace) -> list[Dataset]:
         return workspace.datasets(self.data)

@@ -290,7 +290,7 @@ def parse(where: str) -> Endpoint:
 def kind(where: str) -> Kind:
     """The model that is asked for decides, wherever it is served; where none is named, the address."""
     endpoint = parse(where)
-    return Kind(f"endpoint {endpoint.model or endpoint.url}", continues=False)
+    return Kind(f"endpoint {endpoint.model or endpoint.url}", continues=False, served=True)
 
 
 @contextmanager

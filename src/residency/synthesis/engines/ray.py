@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from residency.data.images import read_image
@@ -39,7 +40,7 @@ def kind(where: str) -> Kind:
     Raises:
         UsageError: no number of workers, or an engine that cannot be spread.
     """
-    return kind_of(_parsed(where)[1])
+    return replace(kind_of(_parsed(where)[1]), package="ray")
 
 
 def _parsed(where: str) -> tuple[int, str]:

@@ -29,7 +29,7 @@ MARK = "\ue000"
 def kind(where: str) -> Kind:
     """The model alone decides."""
     number(where, "vllm", 1)
-    return Kind("vllm", continues=True)
+    return Kind("vllm", continues=True, foreign=True, package="vllm")
 
 
 @contextmanager
