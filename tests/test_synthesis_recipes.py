@@ -571,6 +571,11 @@ def test_what_another_engine_cannot_read_is_refused_before_it_is_made(tmp_path, 
     given = {"engine": "vllm", "judge_engine": "vllm"}
     with pytest.raises(UsageError, match="will be a checkpoint of this run"):
         plan(recipe(base, tmp_path, **given))
+    with pytest.raises(UsageError, match=r"cannot read it\. Leave judge= out"):
+        recipe(base, tmp_path, judge="tuned", judge_engine="endpoint:http://a")
+    for engine, tuned in (("local:4", True), ("endpoint:http://a", False)):
+        steps = recipe("nano", tmp_path, judge="auto", judge_engine=engine).steps
+        assert ("judge_test" in [step.name for step in steps]) == tuned
     with pytest.raises(UsageError, match="by engine=local"):
         recipe(base, tmp_path, engine="endpoint:http://a", column=("no_blank",))
 

@@ -109,7 +109,12 @@ def post_training(settings: Mapping[str, Any]) -> tuple[Step, ...]:
         UsageError: settings that do not go together.
     """
     made = Line(settings)
-    served = kind_of(settings["engine"]).served
+    served, judge = kind_of(settings["engine"]).served, kind_of(settings["judge_engine"])
+    if settings["judge"] == "tuned" and (judge.served or judge.foreign):
+        raise UsageError(
+            f"judge=tuned is asked by judge_engine=local or ray, and {settings['judge_engine']} cannot read "
+            "it. Leave judge= out."
+        )
     if (settings["synthesizer"] or served) and "no_blank" in settings["column"]:
         raise UsageError(
             "column=no_blank tunes a synthesizer of its own: leave synthesizer= out, and ask it by "
@@ -132,10 +137,11 @@ class Line:
             count=self.get("quality"), engine=self.get("judge_engine"), types=self.get("types")
         )
         self.steps: dict[str, Step] = {}
-        judge = self.get("judge")
+        judge, asked = self.get("judge"), kind_of(self.get("judge_engine"))
         if judge == "auto":
-            judge = "tuned" if line.is_nano(self.plan.base) else "base"
-        self.tuned = judge == "tuned" and self.get("judge_engine") == "local"
+            small = line.is_nano(self.plan.base) and not (asked.served or asked.foreign)
+            judge = "tuned" if small else "base"
+        self.tuned = judge == "tuned"
         self.judge = "" if judge in ("tuned", "base") else judge
 
     def add(self, step: S) -> S:

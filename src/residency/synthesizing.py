@@ -28,10 +28,11 @@ def synthesize(
 
     `model` is a tuned synthesizer; an endpoint serves its own, and MODEL only names the run's base.
     `engine` is local, local:BATCH, endpoint:URL, vllm, ray:WORKERS or ray:WORKERS:ENGINE. `judge` is the
-    engine of the consistency filter (a model behind it answers; `local` asks MODEL); none leaves the
-    filter out. A run may go on with its engine in another place: more workers, another address of a
-    server whose model is named. `export` combines what is kept with the captions and writes the training
-    files. Samples with facts say how true the answers are.
+    engine of the consistency filter (a model behind it answers; `local` asks MODEL; `text:MODEL` is a
+    language model that sees no images); none leaves the filter out. A run may go on with its engine in
+    another place: more workers, another address of a server whose model is named. `export` combines what
+    is kept with the captions and writes the training files. Samples with facts say how true the answers
+    are.
     """
     settings = {key: value for key, value in locals().items() if key != "model"}
     from residency.recipe import Recipe, execute

@@ -56,8 +56,9 @@ def recipe(
     synthesizer is tuned on the seed, and the judge is the base with a few-shot prompt or one tuned on
     the seed (`base`, `tuned`; `auto`: tuned for nano); both begin after `copying` updates that teach a base
     to copy (ours: 500 for nano, which cannot, none for others); with `engine=endpoint:URL` and
-    `judge_engine=endpoint:URL` they are whatever is served there. `templates=upstream` adds the inverted
-    ones. With `exclude`, images of `test` leave the seed and the pairs. `export` writes the training files;
+    `judge_engine=endpoint:URL` they are whatever is served there, with `judge_engine=text:MODEL` a language
+    model without images judges, as in the paper. `templates=upstream` adds the inverted ones.
+    With `exclude`, images of `test` leave the seed and the pairs. `export` writes the training files;
     `quality` samples are judged (17 or 20 `types`), and put on a sheet for people. Samples with facts say
     how true the synthetic answers are, before and after the filter. `retention=false` leaves out what
     tuning cost the generalist's own skills.

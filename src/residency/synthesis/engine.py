@@ -162,7 +162,7 @@ def _opener(spec: str) -> tuple[Opener, str]:
     return opener, where
 
 
-def checked(engine: Engine, requests: Sequence[Request]) -> None:
+def checked(engine: Engine | Kind, requests: Sequence[Request]) -> None:
     """Refuse requests that the engine cannot express.
 
     Raises:
