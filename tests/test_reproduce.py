@@ -286,12 +286,18 @@ def test_a_plan_says_what_runs_what_is_missing_and_where_to_get_it(tmp_path, cap
         (["umit", "table2", "data=x"], "decided by the table"),
         (["umit", "table2", "plan=maybe"], "expected true or false"),
         (["umit", "table2", "data_root=nowhere"], "no such folder"),
-        (["adamllm", "table6", "epochs=1"], "none, it needs no run"),
     ],
 )
 def test_wrong_words_are_refused_with_what_to_do(words, message, capsys):
     assert cli.main(["reproduce", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_table_without_runs_takes_no_parameters(monkeypatch, capsys):
+    tables = catalog.find("papers", "adamllm").PAPER.tables
+    monkeypatch.setitem(tables, "table6", replace(tables["table6"], works=()))
+    assert cli.main(["reproduce", "adamllm", "table6", "epochs=1"]) == 2
+    assert "none, it needs no run" in capsys.readouterr().err
 
 
 def test_several_processes_are_refused(monkeypatch, capsys):

@@ -18,6 +18,7 @@ from residency.data.mixture import Mixture
 from residency.data.rows import Rows
 from residency.dataset import Dataset, open_dataset
 from residency.errors import UsageError
+from residency.evaluate.results import read_results
 from residency.metric import metrics
 from residency.model.huggingface import Limits
 from residency.recipe import Recipe, execute, plan
@@ -27,6 +28,7 @@ from residency.synthesis.engine import Sampling
 from residency.synthesis.export import DESCRIPTION, write_files
 from residency.synthesis.filtering import Filter
 from residency.synthesis.judge import Agreements
+from residency.synthesis.losses import Losses, measured
 from residency.synthesis.overlap import Seen
 from residency.synthesis.pairs import Captions, Found, pairs
 from residency.synthesis.seed import DESCRIBE, PREFIXES, Seed, conversation
@@ -339,6 +341,33 @@ def _messages(folder, images, said):
     return path
 
 
+def test_rules_need_recipes(tmp_path):
+    with pytest.raises(UsageError, match=r"tasks=rules makes tasks of recipes.*recipe1m:FOLDER"):
+        combine(given(3), tasks="rules").run(workspace(tmp_path))
+
+
+def test_losses_need_no_validation_split_and_count_what_is_too_long(tmp_path, base):
+    captions = "phantoms:smear:task=report:train=3:val=0:test=0:size=32"
+    tasks = "phantoms:smear:task=vqa:train=0:val=0:test=5:size=32"
+    step = Losses(name="l", of="base", data=(captions,), tasks=(tasks,), method="m", most=4)
+    work = workspace(tmp_path, base)
+    assert captions.split(":task")[0] in step.plan(work)[0] and "/train" in step.plan(work)[0]
+    assert set(done(work, step)) == {"caption captions of training", f"task {_name(tasks)}"}
+    rows = read_results(tmp_path / "l" / "summary.json")
+    assert [(row.dataset, row.task, row.n) for row in rows] == [
+        ("captions of training", "caption", 3), (_name(tasks), "task", 4),
+    ]  # fmt: skip
+    short = replace(step, name="s", limits=Limits(max_tokens=30, too_long="drop"))
+    assert done(work, short)["caption captions of training, too long"] == 3
+    assert not read_results(tmp_path / "s" / "summary.json")[0].metrics
+    with pytest.raises(UsageError, match="no samples whose loss"):
+        measured(replace(open_dataset(tasks), splits={"test": []}))
+
+
+def _name(spec):
+    return open_dataset(spec).name
+
+
 def test_files_are_the_same_by_as_many_folders_as_make_names_unique():
     assert same_files(["a/1.png", "a/2.png"], ["b/2.png", "c/3.png"]) == {"a/2.png": "b/2.png"}
     assert same_files(["x/1/s.png"], ["y/1/s.png", "y/2/s.png"]) == {"x/1/s.png": "y/1/s.png"}
@@ -616,5 +645,21 @@ def test_qwen_sees_images_as_large_as_in_the_paper_and_slake_is_english(
     assert own[0].area == Area(most=4096)
     slake = replace(open_dataset(TEST[0]), name="slake")
     monkeypatch.setattr(adaptation_presets, "open_dataset", lambda spec: slake)
-    assert adaptation_presets.preset_of("D/slake")[0] == "D/slake:language=en"
-    assert adaptation_presets.preset_of("D/slake:language=zh")[0] == "D/slake:language=zh"
+    assert adaptation_presets.asked("D/slake").spec == "D/slake:language=en"
+    assert adaptation_presets.asked("D/slake:language=zh").spec == "D/slake:language=zh"
+
+
+def test_the_recipe_asks_the_papers_sets_by_their_presets(tmp_path, base, monkeypatch):
+    food = replace(open_dataset(TEST[0]), name="nutrition5k")
+    opened = {"D/nutrition5k": food, TEST[0]: open_dataset(TEST[0])}
+    monkeypatch.setattr(adaptation_presets, "open_dataset", opened.__getitem__)
+    steps = {
+        step.name: step
+        for step in recipe(base, tmp_path, test=(*TEST, "D/nutrition5k"), baselines=True).steps
+    }
+    for name, method in (("generalist", "generalist"), ("ours", "adamllm")):
+        column, others = steps[f"{name}_column1"], steps[f"{name}_test"]
+        assert column.data == ("D/nutrition5k",) and others.data == TEST
+        assert column.metrics == adaptation_presets.PRESETS["nutrition5k"].metrics
+        assert column.max_tokens == 256 and column.mode == "generate"
+        assert {column.method, others.method} == {method}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from residency import adaptation, line
+from residency import adaptation_presets as presets
 from residency.adaptation import Plan
 from residency.catalog import suggest
 from residency.errors import UsageError
@@ -28,6 +29,7 @@ COLUMNS = (*BOTH, "no_task", "no_caption", "general_task", "general_task_caption
 RESPONSES: Mapping[str, Response] = {
     "precise_only": "precise", "informative_only": "informative",
 }  # fmt: skip
+EVALUATED = 32  # questions at once
 S = TypeVar("S", bound=Step)
 
 
@@ -143,6 +145,12 @@ class Line:
             judge = "tuned" if small else "base"
         self.tuned = judge == "tuned"
         self.judge = "" if judge in ("tuned", "base") else judge
+        every = [presets.asked(spec) for spec in self.get("test")]
+        self.others = tuple(spec for spec, preset in every if preset is None)
+        self.columns = presets.benchmark(
+            tuple(spec for spec, preset in every if preset is not None),
+            base=self.plan.base, batch_size=EVALUATED, limits=self.plan.limits,
+        )  # fmt: skip
 
     def add(self, step: S) -> S:
         """The step of that name: this one, unless it is there already."""
@@ -270,7 +278,8 @@ class Line:
 
     def measure(self, of: str, method: str, variant: str) -> None:
         """A model's loss on captions and tasks, and its answers to the test sets."""
-        data, test, limits = self.get("data"), self.get("test"), self.plan.limits
+        data, limits = self.get("data"), self.plan.limits
+        test = tuple(spec for step in self.columns for spec in step.data) + self.others
         self.add(
             Losses(
                 name=f"{'generalist' if of == BASE else of}_losses", of=of, data=data, tasks=test,
@@ -280,11 +289,15 @@ class Line:
         self.test(of, method, variant)
 
     def test(self, of: str, method: str, variant: str) -> None:
-        """A model on the domain's test sets."""
+        """A model on the domain's test sets: those of the paper by their presets, others together."""
         name = "generalist" if of == BASE else of
-        self.add(
-            Evaluate(
-                name=f"{name}_test", of=of, data=self.get("test"), method=method, variant=variant,
-                max_tokens=self.get("reply_tokens"), limits=self.plan.limits,
-            )
-        )  # fmt: skip
+        words = {"of": of, "method": method, "variant": variant}
+        for number, step in enumerate(self.columns, 1):
+            self.add(replace(step, name=f"{name}_column{number}", **words))
+        if self.others:
+            self.add(
+                Evaluate(
+                    name=f"{name}_test", data=self.others, max_tokens=self.get("reply_tokens"),
+                    limits=self.plan.limits, **words,
+                )
+            )  # fmt: skip

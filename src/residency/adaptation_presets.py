@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from residency import line
 from residency.dataset import open_dataset
@@ -62,23 +63,29 @@ def area_of(base: str) -> Area:
     return QWEN_AREA
 
 
-def preset_of(spec: str) -> tuple[str, Preset]:
-    """The data set as the paper reads it, with its preset; other sets as their task says."""
-    preset = PRESETS.get(
-        open_dataset(spec).name, Preset(metrics=(), wording=Wording(), max_tokens=64)
-    )
-    named = preset.option.partition("=")[0]
-    said = f":{named}=" in spec or not preset.option
-    return (spec if said else f"{spec}:{preset.option}"), preset
+class Asked(NamedTuple):
+    """A data set as the paper reads it, and its preset; None where the paper does not ask it."""
+
+    spec: str
+    preset: Preset | None
+
+
+def asked(spec: str) -> Asked:
+    """What a data set is asked; SLAKE, for one, in English unless a language is named."""
+    preset = PRESETS.get(open_dataset(spec).name)
+    if preset is None or not preset.option or f":{preset.option.partition('=')[0]}=" in spec:
+        return Asked(spec, preset)
+    return Asked(f"{spec}:{preset.option}", preset)
 
 
 def benchmark(
     data: tuple[str, ...], *, base: str, batch_size: int, limits: Limits
 ) -> tuple[Evaluate, ...]:
-    """One evaluation per data set, asked and scored by its preset."""
+    """One evaluation per data set, asked and scored by its preset; others as their task says."""
     steps = []
     area = area_of(base)
-    for number, (spec, preset) in enumerate(map(preset_of, data), 1):
+    for number, (spec, known) in enumerate(map(asked, data), 1):
+        preset = known or Preset(metrics=(), wording=Wording(), max_tokens=64)
         steps.append(
             Evaluate(
                 name=f"column{number}",

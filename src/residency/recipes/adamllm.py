@@ -58,7 +58,8 @@ def recipe(
     to copy (ours: 500 for nano, which cannot, none for others); with `engine=endpoint:URL` and
     `judge_engine=endpoint:URL` they are whatever is served there, with `judge_engine=text:MODEL` a language
     model without images judges, as in the paper. `templates=upstream` adds the inverted ones.
-    With `exclude`, images of `test` leave the seed and the pairs. `export` writes the training files;
+    With `exclude`, images of `test` leave the seed and the pairs. The paper's eight sets are asked and scored
+    as in `adamllm_benchmark`, others as their task says. `export` writes all that is learned as files;
     `quality` samples are judged (17 or 20 `types`), and put on a sheet for people. Samples with facts say
     how true the synthetic answers are, before and after the filter. `retention=false` leaves out what
     tuning cost the generalist's own skills.

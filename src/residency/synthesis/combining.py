@@ -81,6 +81,13 @@ class Combine:
             UsageError: nothing is left to learn.
         """
         samples, counts = self._samples(workspace)
+        if self.tasks == "rules" and not any(
+            s.id.endswith("#rule") for s, _ in self.told(workspace)
+        ):
+            raise UsageError(
+                f"tasks=rules makes tasks of recipes, and none of the {sum(counts.values())} pairs of "
+                f"{self.triplets.name} is one. Give recipe1m:FOLDER as data, or other tasks."
+            )
         if not samples:
             raise UsageError(
                 f"Step {self.name!r} leaves no sample of {sum(counts.values())} pairs: no task was readable "

@@ -67,17 +67,25 @@ class Losses:
         limit = min(self.most, workspace.limit or self.most)
         sets = [(_captions(workspace.datasets(self.data), limit, workspace.seed), "caption")]
         sets += [(one, "task") for one in workspace.datasets(self.tasks)]
-        rows = [self._row(backbone, *one, limit, workspace) for one in sets]
+        found = [self._row(backbone, *one, limit, workspace) for one in sets]
+        rows = [row for row, _ in found]
         folder = workspace.folder(self.name)
         write_summary(folder / "summary.json", rows, command=workspace.command, versions=versions())
-        for row in rows:
-            loss = row.metrics["nll"].estimate
-            print(f"  {row.task}, {row.dataset}: {loss:.3f} nats a token, n {row.n}", flush=True)
-        return {f"{row.task} {row.dataset}": row.metrics["nll"].estimate for row in rows}
+        facts: dict[str, float] = {}
+        for row, dropped in found:
+            name = f"{row.task} {row.dataset}"
+            said = "nothing was read"
+            if "nll" in row.metrics:
+                facts[name] = row.metrics["nll"].estimate
+                said = f"{facts[name]:.3f} nats a token"
+            facts |= {f"{name}, too long": dropped} if dropped else {}
+            long = f", {dropped} too long (max_tokens)" if dropped else ""
+            print(f"  {name}: {said}, n {row.n}{long}", flush=True)
+        return facts
 
     def _row(
         self, backbone: Backbone, dataset: Dataset, kind: str, limit: int, workspace: Workspace
-    ) -> Row:
+    ) -> tuple[Row, int]:
         mixture = Mixture.of(
             [dataset],
             measured(dataset),
@@ -86,31 +94,36 @@ class Losses:
             codec=backbone.codec,
             seed=workspace.seed,
         )
-        mean = mean_loss(backbone, mixture, batch_size=self.batch_size)
-        return Row(
+        mean, dropped = mean_loss(backbone, mixture, batch_size=self.batch_size)
+        read = len(mixture) - dropped
+        row = Row(
             method=self.method,
             variant=self.variant,
             view="plain",
             dataset=dataset.name,
             task=kind,
             seed=workspace.seed,
-            n=len(mixture),
+            n=read,
             n_unparsed=0,
-            metrics={"nll": Estimate(estimate=mean, low=mean, high=mean)},
+            metrics={"nll": Estimate(estimate=mean, low=mean, high=mean)} if read else {},
         )
+        return row, dropped
 
 
 @torch.no_grad()
-def mean_loss(backbone: Backbone, mixture: Mixture, *, batch_size: int) -> float:
-    """Over all response tokens of a mixture, in nats."""
-    total, tokens = 0.0, 0
+def mean_loss(backbone: Backbone, mixture: Mixture, *, batch_size: int) -> tuple[float, int]:
+    """Over all response tokens of a mixture, in nats; and how many samples were too long to be read."""
+    total, tokens, dropped = 0.0, 0, 0
     for start in range(0, len(mixture), batch_size):
         rows = range(start, min(start + batch_size, len(mixture)))
         readings = [mixture.readings(i)[0] for i in rows]
         batch = to_device(backbone.collate(readings, [PLAIN], backbone.form), backbone.device)
+        dropped += len(batch.dropped)
+        if not len(batch.targets.tokens):
+            continue
         terms = nll(backbone.read(batch)[PLAIN], batch.targets.tokens)
         total, tokens = total + float(terms.sum()), tokens + len(terms)
-    return total / max(1, tokens)
+    return total / max(1, tokens), dropped
 
 
 def measured(dataset: Dataset) -> str:
