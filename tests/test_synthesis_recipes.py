@@ -458,6 +458,29 @@ def test_a_line_has_only_the_steps_that_its_column_needs(tmp_path, base, setting
     assert set(present.split()) <= set(names) and absent not in names
 
 
+def test_a_judge_without_images_leaves_quality_to_the_base(base, tmp_path):
+    engine = f"text:{base}"
+    steps = {s.name: s for s in recipe(base, tmp_path, judge_engine=engine, quality=5).steps}
+    assert (steps["filter"].engine, steps["ours_quality"].engine) == (engine, "local")
+
+
+def test_what_arms_share_is_exported_and_judged_once(base, tmp_path):
+    columns = ("ours", "no_caption", "general_task_caption")
+    given = {
+        "column": columns,
+        "pipeline": ("single", "two_stage"),
+        "tasks": ("ours", "t/x.y.json"),
+    }
+    names = {s.name for s in recipe(base, tmp_path, **given, export=True, quality=5).steps}
+    assert {n for n in names if n.endswith("_quality")} == {
+        "ours_quality", "general_task_quality", "others2_x_quality",
+    }  # fmt: skip
+    assert names >= {
+        "ours_export", "ours_two_stage_export", "captions_export", "no_caption_export",
+        "general_task_caption_export", "others2_x_two_stage_export",
+    }  # fmt: skip
+
+
 def test_arms_are_the_combinations_that_exist():
     arms = adaptation_line.arms
     found = arms(("ours", "rules", "f.jsonl"), ("ours", "no_task"), ("single", "two_stage"))

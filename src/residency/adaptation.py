@@ -14,7 +14,7 @@ from residency.objectives.likelihood import Likelihood
 from residency.step import BASE, Maker, Step
 from residency.synthesis.combining import Combine
 from residency.synthesis.criteria import Sizes
-from residency.synthesis.engine import Sampling
+from residency.synthesis.engine import Sampling, kind_of
 from residency.synthesis.judge import Agreements, JudgeTest
 from residency.synthesis.pairs import Source
 from residency.synthesis.quality import Quality
@@ -184,12 +184,16 @@ class Judging:
     types: Sizes = "table8"
 
     def steps(self, name: str, of: Combine, *, domains: bool = False) -> tuple[Quality, ...]:
-        """The quality analysis, and the sheet for people; the base judges where nothing is served."""
+        """The quality analysis, and the sheet for people.
+
+        The base judges where the engine serves no model of its own, or sees no images.
+        """
         if not self.count:
             return ()
+        engine = self.engine if kind_of(self.engine).sees else "local"
         return (
             Quality(
-                name=name, of=of, engine=self.engine, count=self.count, types=self.types,
+                name=name, of=of, engine=engine, count=self.count, types=self.types,
                 domains=domains,
             ),
         )  # fmt: skip

@@ -291,13 +291,13 @@ class Line:
     def test(self, of: str, method: str, variant: str) -> None:
         """A model on the domain's test sets: those of the paper by their presets, others together."""
         name = "generalist" if of == BASE else of
-        words = {"of": of, "method": method, "variant": variant}
         for number, step in enumerate(self.columns, 1):
-            self.add(replace(step, name=f"{name}_column{number}", **words))
+            column = f"{name}_column{number}"
+            self.add(replace(step, name=column, of=of, method=method, variant=variant))
         if self.others:
             self.add(
                 Evaluate(
-                    name=f"{name}_test", data=self.others, max_tokens=self.get("reply_tokens"),
-                    limits=self.plan.limits, **words,
+                    name=f"{name}_test", of=of, data=self.others, method=method, variant=variant,
+                    max_tokens=self.get("reply_tokens"), limits=self.plan.limits,
                 )
             )  # fmt: skip

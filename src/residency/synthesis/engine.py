@@ -92,13 +92,14 @@ class Kind:
 
     `writes` is what of the name decides the texts: engines of equal `writes` are one engine in another
     place, or asked in other groups. `continues` as in `Engine`. `served`: the model is the server's own.
-    `package` has to be installed. `foreign`: it reads no checkpoints of ours.
+    `package` has to be installed. `foreign`: it reads no checkpoints of ours. `sees`: it reads images.
     """
 
     writes: str
     continues: bool
     served: bool = False
     foreign: bool = False
+    sees: bool = True
     package: str = ""
 
 

@@ -84,7 +84,7 @@ def kind(where: str) -> Kind:
     """
     model, _ = _parsed(where)
     store.config_of(model)
-    return Kind(f"text {store.identity(model)}", continues=False, served=True)
+    return Kind(f"text {store.identity(model)}", continues=False, served=True, sees=False)
 
 
 def _parsed(where: str) -> tuple[str, int]:
