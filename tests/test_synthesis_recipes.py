@@ -30,7 +30,7 @@ from residency.synthesis.filtering import Filter
 from residency.synthesis.judge import Agreements
 from residency.synthesis.losses import Losses, measured
 from residency.synthesis.overlap import Seen
-from residency.synthesis.pairs import Captions, Found, pairs
+from residency.synthesis.pairs import Captions, Found, Pair, pairs, row_key
 from residency.synthesis.seed import DESCRIBE, PREFIXES, Seed, conversation
 from residency.synthesis.synthesizer import Synthesize
 from residency.task import PAPER
@@ -630,6 +630,18 @@ def test_what_another_engine_cannot_read_is_refused_before_it_is_made(tmp_path, 
         assert ("judge_test" in [step.name for step in steps]) == tuned
     with pytest.raises(UsageError, match="by engine=local"):
         recipe(base, tmp_path, engine="endpoint:http://a", column=("no_blank",))
+
+
+def test_a_row_is_known_by_what_its_image_holds_wherever_it_lies(tmp_path):
+    def key(name, seed, caption="red"):
+        path = tmp_path / name
+        models.picture(seed).load().save(path)
+        shown = Picture(key=str(path), load=models.picture(seed).load)
+        sample = Sample(id="s", dataset="d", task="caption", answer=caption, images=(shown,))
+        return row_key({"model": "m"}, Pair("d/s", sample, caption))
+
+    assert key("a.png", 0) == key("b.png", 0)
+    assert len({key("a.png", 0), key("a.png", 1), key("a.png", 0, "blue")}) == 3
 
 
 def test_pairs_say_what_is_none():

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -11,11 +12,12 @@ from residency.dataset import Dataset
 from residency.errors import UsageError
 from residency.evaluate.predict import select
 from residency.evaluate.store import write_whole
+from residency.provenance import file_hash
 from residency.step import Workspace
 from residency.synthesis.engine import content_key
 from residency.synthesis.overlap import Seen, evaluated
 from residency.triplets import Triplet
-from residency.types import Sample
+from residency.types import Picture, Sample
 
 LEFT_OUT = "left_out.json"
 IN_EVALUATION = "in_an_evaluation_split"
@@ -259,6 +261,13 @@ def _listed(rng: Random, entries: Sequence[str]) -> str:
 
 
 def row_key(made: object, pair: Pair) -> str:
-    """The content address of a row: what was made of which text and image, and how."""
-    images = [picture.key for picture in pair.sample.images]
+    """The content address of a row: what was made of which text and image, and how, wherever files lie."""
+    images = [_content(picture) for picture in pair.sample.images]
     return content_key(made, pair.key, pair.caption, images)
+
+
+def _content(picture: Picture) -> str:
+    try:
+        return file_hash(Path(picture.key))
+    except (OSError, ValueError):  # no file of its own, or none that can be read
+        return picture.key

@@ -211,7 +211,7 @@ def synthesise(
     identity = {
         "job": "synthesise",
         "made": made,
-        "pairs": content_key([row_key(made, p) for p in every]),
+        "pairs": content_key([(p.key, p.caption) for p in every]),
     }
     with watched(label) as progress:
         return store.fill(folder, identity, every, make, group=engine.batch, progress=progress)
