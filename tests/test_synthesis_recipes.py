@@ -292,6 +292,21 @@ def test_columns_of_table_5(tmp_path, settings, counts):
     assert {name: n for name, n in facts.items() if name != "samples"} == counts
 
 
+@pytest.mark.slow
+def test_a_synthesizer_that_wrote_nothing_is_judged_all_the_same(tmp_path, base, capsys):
+    settings = {"data": ("seed_general:20",), "variants": ("untuned",), "reply_tokens": 2}
+    made = find("recipes", "synthesizer").recipe(
+        base=base, out=str(tmp_path / "run"), quality=3, **settings
+    )
+    steps = tuple(step for step in made.steps if "retention" not in step.name)
+    rows = execute(replace(made, steps=steps))
+    judged = {row.variant: (row.n, set(row.metrics)) for row in rows if row.method == "quality"}
+    assert judged["quality_untuned"] == (0, set()) and judged["quality_seed"][0] == 3
+    assert "type: there is no task" in capsys.readouterr().out
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert page.count("type, 3 judged by the model") == page.count("domain, 3 judged") == 1
+
+
 @pytest.mark.parametrize("response", ["precise", "informative"])
 def test_one_response_alone(tmp_path, response):
     step = combine(given(), kept=None, caption=False, response=response)
@@ -339,6 +354,14 @@ def _messages(folder, images, said):
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+def test_what_is_judged_alone_may_be_nothing(tmp_path):
+    nothing = Given([Found(pair, None, "cut_off") for pair in smears(3)])
+    step = combine(nothing, kept=None, caption=False)
+    with pytest.raises(UsageError, match="leaves no sample of 3 pairs"):
+        step.run(workspace(tmp_path))
+    assert replace(step, needed=False).run(workspace(tmp_path)) == {"samples": 0, "nothing": 3}
 
 
 def test_rules_need_recipes(tmp_path):

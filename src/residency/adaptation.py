@@ -236,7 +236,7 @@ def table6(
 
 
 def _judged(judging: Judging, of: Source, name: str, *, domains: bool = False) -> tuple[Step, ...]:
-    tasks = Combine(name=f"{name}_tasks", triplets=of, caption=False)
+    tasks = Combine(name=f"{name}_tasks", triplets=of, caption=False, needed=False)
     made = judging.steps(name, tasks, domains=domains)
     return (tasks, *made) if made else ()
 

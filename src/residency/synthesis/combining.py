@@ -50,6 +50,7 @@ class Combine:
     pool: Pool = "paper"
     file: str = ""
     limit: int | None = None
+    needed: bool = True  # having nothing to learn ends the run; what is judged alone may be nothing
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -88,7 +89,7 @@ class Combine:
                 f"tasks=rules makes tasks of recipes, and none of the {sum(counts.values())} pairs of "
                 f"{self.triplets.name} is one. Give recipe1m:FOLDER as data, or other tasks."
             )
-        if not samples:
+        if self.needed and not samples:
             raise UsageError(
                 f"Step {self.name!r} leaves no sample of {sum(counts.values())} pairs: no task was readable "
                 "and kept. Tune the synthesizer for longer, or take what the filter would discard "
