@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from residency.data import captions_general
-from residency.data.captions_general import ASPECTS, tell
+from residency.data.captions_general import PRESENCE, tell
 from residency.phantoms import general as world
 from residency.text import words
 
@@ -29,21 +29,19 @@ def test_every_fact_is_stated_and_every_trait_stands_once(many):
         assert len({fact.trait for fact in one.facts}) == len(one.facts) > 0
         for fact in one.facts:
             value = words(fact.value)
-            if fact.value == "absent" and fact.thing:
+            if fact.value == "absent":
                 assert {"no", "absent"} & set(said), one
             else:
                 assert any(said[k : k + len(value)] == value for k in range(len(said))), one
-            assert set(words(fact.thing)) <= set(said), one
+            assert set(words(fact.trait)) <= set(said), one
 
 
-def test_values_of_an_aspect_stand_without_its_name_in_most_captions(many):
-    bare = [
-        one
-        for one in many
-        for fact in one.facts
-        if fact.aspect in ASPECTS and fact.aspect not in words(one.caption)
-    ]
-    assert len(bare) > 300
+def test_values_stand_before_and_behind_their_things(many):
+    text = " ".join(f" {' '.join(words(one.caption))} " for one in many)
+    facts = [fact for one in many for fact in one.facts if fact.value not in PRESENCE]
+    before = sum(f" {' '.join(words(f'{f.value} {f.trait}'))} " in text for f in facts)
+    behind = sum(f" {' '.join(words(f'{f.trait} {f.be} {f.value}'))} " in text for f in facts)
+    assert before > 200 and behind > 200
 
 
 def test_forms_differ(many):

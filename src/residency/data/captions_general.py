@@ -1,13 +1,12 @@
 """Captions of the general world: what a picture shows and what it cannot show, said in many forms (ours).
 
 A caption states facts as people do: several values in a sentence, plurals, "with", something missing,
-lists after a colon, a concluding line. Values of size, shape and colour stand without the name of their
-trait ("a large, round kidney"), so whoever asks for the kidney's shape has to tell which word is one.
+a colon, a concluding line. Values stand before their thing as well ("a large, round kidney").
 Half of the things and values that no picture shows are words that nobody knows, which can only be copied.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from random import Random
 
 from residency.data import common_words
@@ -20,11 +19,23 @@ SHAPES = (
 )  # fmt: skip
 COLOURS = (*world.COLOURS, "grey", "brown")
 TINTS = ("light", "dark", "pale", "deep", "grey", "red", "blue")
-SEEN = ("present", "absent", "normal", "smooth", "rough", "regular", "fine", "coarse", "uniform")
+STATES = ("normal", "smooth", "rough", "regular", "fine", "coarse", "uniform", "even")
+PRESENCE = ("absent", "present")
 VALUES = (*common_words.CODES, "normal", "absent", "present", "regular", "mild", "two", "three")
-ASPECTS: Mapping[str, Sequence[str]] = {"size": SIZES, "shape": SHAPES, "colour": COLOURS}
+POOLS: Sequence[Sequence[str]] = (SIZES, SHAPES, COLOURS, STATES)
 _NOUNS = tuple(word for word in common_words.CODES if len(word) > 6 and not word.endswith("s"))
-_TRAITS = (*ASPECTS, "border", "texture", "side", "type", "stage", "margin", "density")
+_TRAITS = (
+    "size",
+    "shape",
+    "colour",
+    "border",
+    "texture",
+    "side",
+    "type",
+    "stage",
+    "margin",
+    "density",
+)
 _HEADS = (*"bcdfghklmnprstv", "br", "cl", "cr", "gr", "pl", "st", "tr")
 _HEARTS = (*"aeiou", "ea", "oi")
 _ENDS = (*"nmlrstx", "nd", "st", "ll")
@@ -41,55 +52,28 @@ _NAMED_TWO = (
 )
 _MISSING = ("No {n} {be} seen.", "There {be} no {n}.", "The {n} {be} absent.", "{N} {be} absent.")
 _FOUND = ("{N} {be} present.", "The {n} {be} present.", "There {be} {a}{n} present.")
-_SEEN = (".", ".", " {be} seen.", " can be seen.", " {be} visible.")
+_HOW = (
+    "The {n} {be} {v}.", "The {n} {be} {v}.", "{N} {be} {v}.", "{N}: {v}.", "{P}.", "{P} {be} seen.",
+    "{P} can be seen.",
+)  # fmt: skip
+_HOW_WITH = ("The {n} {be} {v} with {with}.", "{P} with {with}.", "{P} with {with}.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fact:
-    """A trait and its value; of a thing, `aspect` is what of it ("" for how it is) and `thing` its name."""
+    """A trait, or a thing, and how it is; `be` is the verb between them."""
 
     trait: str
     value: str
-    thing: str = ""
-    aspect: str = ""
     be: str = "is"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Told:
-    """A caption and the facts that it states, in no order."""
+    """A caption and the facts that it states, each in its words, in no order."""
 
     caption: str
     facts: tuple[Fact, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Thing:
-    """Something with values, by aspect; the aspect "" has one that says how it is, or that it is not."""
-
-    noun: str
-    plural: bool = False
-    values: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        return f"{self.noun}s" if self.plural else self.noun
-
-    @property
-    def be(self) -> str:
-        return "are" if self.plural else "is"
-
-    def facts(self) -> list[Fact]:
-        return [
-            Fact(
-                trait=f"{self.noun} {aspect}" if aspect else self.name,
-                value=value,
-                thing=self.name,
-                aspect=aspect,
-                be="is" if aspect else self.be,
-            )
-            for aspect, value in self.values.items()
-        ]
 
 
 def tell(rng: Random, scene: Scene) -> Told:
@@ -103,7 +87,7 @@ def tell(rng: Random, scene: Scene) -> Told:
         else:
             things.append(_thing(rng))
     facts = {trait: Fact(trait=trait, value=value) for trait, value in pairs.items()}
-    facts |= {one.trait: one for thing in things for one in thing.facts()}
+    facts |= {thing.trait: thing for thing in things}
     sentences = [*_named(rng, list(pairs.items())), *_told(rng, things)]
     rng.shuffle(sentences)
     caption = rng.choice(_OPENINGS).format(kind=scene.kind) + " ".join(sentences)
@@ -112,19 +96,19 @@ def tell(rng: Random, scene: Scene) -> Told:
     return Told(caption=caption, facts=tuple(facts.values()))
 
 
-def _shown(rng: Random, scene: Scene) -> tuple[dict[str, str], list[_Thing]]:
+def _shown(rng: Random, scene: Scene) -> tuple[dict[str, str], list[Fact]]:
     """What the picture shows, as named traits or as a thing."""
     if scene.kind == "objects":
         thing = scene.things[0]
         own = {"size": thing.size, "colour": thing.colour}
         if rng.random() < 0.5:
-            return {}, [_Thing(noun=thing.shape, values=own)]
+            return {}, [Fact(trait=thing.shape, value=_joined(rng, list(own.values())))]
         return own | {"shape": thing.shape}, []
     if scene.kind == "lines":
         lines = {name: scene.facts[name] for name in ("orientation", "thickness")}
         if rng.random() < 0.5:
-            values = lines | {"colour": scene.facts["hue"]}
-            return {}, [_Thing(noun="line", plural=True, values=values)]
+            values = [*lines.values(), scene.facts["hue"]]
+            return {}, [Fact(trait="lines", value=_joined(rng, values), be="are")]
         return lines | {"line colour": scene.facts["hue"]}, []
     if scene.kind == "halves":
         return {"brighter half": scene.facts["half"]}, []
@@ -135,20 +119,25 @@ def _shown(rng: Random, scene: Scene) -> tuple[dict[str, str], list[_Thing]]:
     return {"dot colour": scene.things[0].colour, "number of dots": str(len(scene.things))}, []
 
 
-def _thing(rng: Random) -> _Thing:
-    """Something that no picture shows."""
+def _thing(rng: Random) -> Fact:
+    """Something that no picture shows: one or many of it, missing or with one or two values."""
     noun = invented(rng) if rng.random() < 0.6 else rng.choice(_NOUNS)
-    plural = rng.random() < 0.4 and not noun.endswith("s")
+    many = rng.random() < 0.4 and not noun.endswith("s")
+    trait, be = (f"{noun}s", "are") if many else (noun, "is")
     if rng.random() < 0.2:
-        value = "absent" if rng.random() < 0.6 else "present"
-        return _Thing(noun=noun, plural=plural, values={"": value})
-    aspects = rng.sample(list(ASPECTS), rng.choice((0, 1, 1, 2)))
-    values = {aspect: rng.choice(ASPECTS[aspect]) for aspect in aspects}
-    if "colour" in values and rng.random() < 0.4:
-        values["colour"] = f"{rng.choice(TINTS)} {values['colour']}"
-    if not values or rng.random() < 0.35:
-        values[""] = _word(rng) if rng.random() < 0.7 else rng.choice(SEEN[2:])
-    return _Thing(noun=noun, plural=plural, values=values)
+        return Fact(trait=trait, value=rng.choice((*PRESENCE, "absent")), be=be)
+    values = []
+    for pool in rng.sample([*POOLS, VALUES], rng.choice((1, 1, 2))):
+        values.append(invented(rng) if pool is VALUES and rng.random() < 0.5 else rng.choice(pool))
+        if pool is COLOURS and rng.random() < 0.4:
+            values[-1] = f"{rng.choice(TINTS)} {values[-1]}"
+    return Fact(trait=trait, value=_joined(rng, values), be=be)
+
+
+def _joined(rng: Random, values: list[str]) -> str:
+    """Values side by side, in any order: "large, round", "fine and pink"."""
+    *first, last = rng.sample(values, len(values))
+    return rng.choice((", ", " ", " and ")).join((", ".join(first), last)) if first else last
 
 
 def _word(rng: Random) -> str:
@@ -176,52 +165,27 @@ def _named(rng: Random, pairs: list[tuple[str, str]]) -> list[str]:
     return sentences
 
 
-def _told(rng: Random, things: list[_Thing]) -> list[str]:
+def _told(rng: Random, things: list[Fact]) -> list[str]:
     """Sentences about things, two of them in one where the second can follow "with"."""
     left = list(things)
     rng.shuffle(left)
     sentences = []
     while left:
         thing = left.pop()
-        words = {"n": thing.name, "N": capital(thing.name), "be": thing.be}
-        words["a"] = "" if thing.plural else article(thing.noun)
-        seen = thing.values.get("")
-        if seen in ("absent", "present"):
-            forms = _MISSING if seen == "absent" else _FOUND
-            sentences.append(rng.choice(forms).format(**words))
-            continue
-        values = rng.sample(list(thing.values.values()), len(thing.values))
-        tail = ""
-        if left and left[-1].values.get("") not in ("absent", "present") and rng.random() < 0.5:
-            other = left.pop()
-            tail = f" with {_phrase(rng, other)}"
-        sentences.append(rng.choice(_ABOUT)(rng, thing, values, tail))
+        words = {"n": thing.trait, "N": capital(thing.trait), "be": thing.be, "v": thing.value}
+        words["a"] = "" if thing.be == "are" else article(thing.trait)
+        words["P"] = capital(_phrase(rng, thing))
+        forms = {"absent": _MISSING, "present": _FOUND}.get(thing.value, _HOW)
+        if left and forms is _HOW and left[-1].value not in PRESENCE and rng.random() < 0.5:
+            words["with"], forms = _phrase(rng, left.pop()), _HOW_WITH
+        sentences.append(rng.choice(forms).format(**words))
     return sentences
 
 
-def _phrase(rng: Random, thing: _Thing) -> str:
+def _phrase(rng: Random, thing: Fact) -> str:
     """ "A large, round kidney", "fine pink kidneys"; some things have no article, as in "loose soil"."""
-    values = rng.sample(list(thing.values.values()), len(thing.values))
-    words = f"{rng.choice((', ', ' ', ' and ')).join(values)} {thing.name}"
-    return words if thing.plural or rng.random() < 0.4 else article(words) + words
-
-
-def _attributive(rng: Random, thing: _Thing, values: Sequence[str], tail: str) -> str:
-    end = rng.choice(_SEEN).format(be=thing.be) if not tail else "."
-    return f"{capital(_phrase(rng, thing))}{tail}{end}"
-
-
-def _predicative(rng: Random, thing: _Thing, values: Sequence[str], tail: str) -> str:
-    return f"The {thing.name} {thing.be} {_listed(values)}{tail}."
-
-
-def _labelled(rng: Random, thing: _Thing, values: Sequence[str], tail: str) -> str:
-    return f"{capital(thing.name)}: {', '.join(values)}{tail}."
-
-
-def _listed(values: Sequence[str]) -> str:
-    *first, last = values
-    return f"{', '.join(first)} and {last}" if first else last
+    words = f"{thing.value} {thing.trait}"
+    return words if thing.be == "are" or rng.random() < 0.4 else article(words) + words
 
 
 def capital(text: str) -> str:
@@ -232,8 +196,3 @@ def capital(text: str) -> str:
 def article(words: str) -> str:
     """ "a " or "an ", as the first letter of `words` asks for."""
     return "an " if words[0] in "aeiou" else "a "
-
-
-_ABOUT: tuple[Callable[[Random, _Thing, Sequence[str], str], str], ...] = (
-    _attributive, _attributive, _predicative, _predicative, _labelled,
-)  # fmt: skip

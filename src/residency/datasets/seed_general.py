@@ -26,28 +26,18 @@ from residency.phantoms.general_paint import render
 from residency.types import Picture, Sample
 
 COUNT = 20_000
-VERSION = 2
-KINDS = {"value": 8, "verify": 5, "choice": 4, "describe": 3}  # how often each is asked
+VERSION = 3
+KINDS = {"value": 10, "verify": 5, "choice": 2, "describe": 2}  # how often each is asked
 _ASKED = (
-    "What {be} the {t}?", "What {be} the {t} in the image?", "Which {t} can be seen?",
-    "How would you describe the {t}?", "Name the {t}.", "What {t} does the picture show?",
-    "How {be} the {t}?",
-)  # fmt: skip
-_ASKED_OF = (
-    "What is the {t}?", "What is the {t} in the image?", "What is the {t}?", "What {s} {are} the {n}?",
-    "What is the {s} of the {n}?", "Name the {t}.", "How would you describe the {t}?",
+    "What {be} the {t}?", "What {be} the {t} in the image?", "How {be} the {t}?", "How {be} the {t}?",
+    "How would you describe the {t}?", "Name the {t}.",
 )  # fmt: skip
 _DOUBTED = (
     "{be} the {t} {v}?",
     "{be} the {t} {v} in this image?",
     "Would you say the {t} {be} {v}?",
 )
-_DOUBTED_OF = ("Is the {t} {v}?", "Is the {s} of the {n} {v}?", "Would you say the {t} is {v}?")
-_OFFERED = (
-    "{be} the {t} {v} or {w}?",
-    "What {be} the {t}: {v} or {w}?",
-    "Choose the {t}: {v}, {w}.",
-)
+_OFFERED = ("Choose the {t}: {v} or {w}.", "Which {be} the {t}, {v} or {w}?")
 _DESCRIBED = (
     "Describe the image.", "Write a caption for the picture.", "What does the image show?",
     "Tell me about this picture.", "Give some background on the image.",
@@ -104,15 +94,12 @@ def sample_at(index: int, tasks: int = 1) -> Sample:
     scene = world.draw(rng, kind, 1 if kind in ("objects", "spots") else 0)
     told = captions_general.tell(rng, scene)
     facts = {fact.trait: fact.value for fact in told.facts}
-    weights = [
-        2 if fact.aspect else 1 for fact in told.facts
-    ]  # whose trait the caption does not name
     key = f"seed_general/{index}"
     picture = Picture(key=key, load=partial(render, scene), size=(world.SIDE, world.SIDE))
     made: dict[str, Sample] = {}
     for number in range(tasks):
         asked = rng.choices(list(KINDS), list(KINDS.values()))[0]
-        triplet = _ASK[asked](rng, rng.choices(told.facts, weights)[0], told)
+        triplet = _ASK[asked](rng, rng.choice(told.facts), told)
         sample = Sample(
             id=f"{key}/{number}" if number else key,
             dataset="seed_general",
@@ -128,7 +115,7 @@ def sample_at(index: int, tasks: int = 1) -> Sample:
 
 
 def _value(rng: Random, fact: Fact, told: Told) -> tuple[str, ...]:
-    return _named(rng, fact, _ASKED_OF if fact.aspect else _ASKED), fact.value, _reasoned(rng, fact)
+    return _named(rng, fact, _ASKED), fact.value, _reasoned(rng, fact)
 
 
 def _verify(rng: Random, fact: Fact, told: Told) -> tuple[str, ...]:
@@ -138,7 +125,7 @@ def _verify(rng: Random, fact: Fact, told: Told) -> tuple[str, ...]:
     reason = _named(rng, fact, _REASONS)
     if not holds:
         reason = f"{reason[:-1]}, not {claimed}."
-    question = _named(rng, fact, _DOUBTED_OF if fact.aspect else _DOUBTED, v=claimed)
+    question = _named(rng, fact, _DOUBTED, v=claimed)
     return question, answer, reason + rng.choice(_CONCLUDED[2:]).format(a=answer)
 
 
@@ -153,10 +140,8 @@ def _describe(rng: Random, fact: Fact, told: Told) -> tuple[str, ...]:
 
 def _named(rng: Random, fact: Fact, forms: Sequence[str], **words: str) -> str:
     """One of the forms, with the names of the fact in their places."""
-    whole = {"t": fact.trait, "v": fact.value, "n": fact.thing, "s": fact.aspect, "be": fact.be}
-    plural = fact.thing and fact.trait != fact.thing and fact.thing.endswith("s")
-    filled = {**whole, "are": "are" if plural else "is", **words}
-    return captions_general.capital(rng.choice(forms).format(**filled))
+    whole = {"t": fact.trait, "v": fact.value, "be": fact.be}
+    return captions_general.capital(rng.choice(forms).format(**{**whole, **words}))
 
 
 def _reasoned(rng: Random, fact: Fact) -> str:
@@ -164,20 +149,21 @@ def _reasoned(rng: Random, fact: Fact) -> str:
 
 
 def _other(rng: Random, fact: Fact, told: Told) -> str:
-    """Another value: of the same world or aspect where the value has one, else stated elsewhere, else any."""
+    """Another value: one of the same kind where the value has one, else stated elsewhere, else any."""
     pools: Sequence[Sequence[str]] = (
         *world.FACTS.values(),
         world.SHAPES,
         world.COLOURS,
         world.SIZES,
-        ("absent", "present"),
-        *captions_general.ASPECTS.values(),
+        captions_general.PRESENCE,
+        *captions_general.POOLS,
     )
-    stated = tuple(one.value for one in told.facts if not one.aspect)
-    pool = next((pool for pool in pools if fact.value in pool), ())
-    pool = pool or captions_general.ASPECTS.get(fact.aspect, ()) or rng.choice((stated, VALUES))
-    others = [other for other in pool if other != fact.value] or list(VALUES)
-    return rng.choice([other for other in others if other != fact.value])
+    stated = tuple(one.value for one in told.facts)
+    pool = next((pool for pool in pools if fact.value in pool), None) or rng.choice(
+        (stated, VALUES)
+    )
+    others = [other for other in pool if other != fact.value]
+    return rng.choice(others or [other for other in VALUES if other != fact.value])
 
 
 _ASK = {"value": _value, "verify": _verify, "choice": _choice, "describe": _describe}
