@@ -70,17 +70,24 @@ class Fact:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Told:
-    """A caption and the facts that it states, each in its words, in no order."""
+    """A caption and the facts that it states, each in its words: what the picture shows, and the rest."""
 
     caption: str
-    facts: tuple[Fact, ...]
+    shown: tuple[Fact, ...]
+    unseen: tuple[Fact, ...]
+
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """All of them."""
+        return self.shown + self.unseen
 
 
 def tell(rng: Random, scene: Scene) -> Told:
-    """A caption of a scene: its own facts, and those of one to four things that it does not show."""
+    """A caption of a scene: its own facts, and those of two to four things that it does not show."""
     pairs, things = _shown(rng, scene)
-    for _ in range(rng.randint(1, 4)):
-        if rng.random() < 0.35:
+    shown = {*pairs, *(thing.trait for thing in things)}
+    for _ in range(rng.randint(2, 4)):
+        if rng.random() < 0.3:
             noun = rng.choice(_NOUNS)
             trait = f"{noun} {rng.choice(_TRAITS)}" if rng.random() < 0.5 else noun
             pairs[trait] = rng.choice(VALUES)
@@ -93,7 +100,11 @@ def tell(rng: Random, scene: Scene) -> Told:
     caption = rng.choice(_OPENINGS).format(kind=scene.kind) + " ".join(sentences)
     if rng.random() < 0.3:
         caption += rng.choice(_CLOSINGS).format(end=_word(rng))
-    return Told(caption=caption, facts=tuple(facts.values()))
+    return Told(
+        caption=caption,
+        shown=tuple(facts[trait] for trait in shown),
+        unseen=tuple(fact for trait, fact in facts.items() if trait not in shown),
+    )
 
 
 def _shown(rng: Random, scene: Scene) -> tuple[dict[str, str], list[Fact]]:

@@ -26,8 +26,11 @@ from residency.phantoms.general_paint import render
 from residency.types import Picture, Sample
 
 COUNT = 20_000
-VERSION = 3
+VERSION = 4
 KINDS = {"value": 10, "verify": 5, "choice": 2, "describe": 2}  # how often each is asked
+SHOWN = (
+    0.1  # of the tasks are about what the picture shows: few traits, which are soon known by heart
+)
 _ASKED = (
     "What {be} the {t}?", "What {be} the {t} in the image?", "How {be} the {t}?", "How {be} the {t}?",
     "How would you describe the {t}?", "Name the {t}.",
@@ -43,9 +46,8 @@ _DESCRIBED = (
     "Tell me about this picture.", "Give some background on the image.",
 )  # fmt: skip
 _REASONS = (
-    "The {t} in the image {be} {v}.", "Looking at the image, the {t} {be} {v}.",
+    "The {t} {be} {v}.", "The {t} {be} {v}.", "The {t} {be} {v}.", "The {t} {be} clearly {v}.",
     "The picture shows that the {t} {be} {v}.", "It can be seen that the {t} {be} {v}, as described.",
-    "The {t} {be} clearly {v}.",
 )  # fmt: skip
 _CONCLUDED = ("", "", " Therefore, the answer is {a}.", " So the answer is {a}.")
 
@@ -94,12 +96,13 @@ def sample_at(index: int, tasks: int = 1) -> Sample:
     scene = world.draw(rng, kind, 1 if kind in ("objects", "spots") else 0)
     told = captions_general.tell(rng, scene)
     facts = {fact.trait: fact.value for fact in told.facts}
+    about = told.shown or told.unseen
     key = f"seed_general/{index}"
     picture = Picture(key=key, load=partial(render, scene), size=(world.SIDE, world.SIDE))
     made: dict[str, Sample] = {}
     for number in range(tasks):
         asked = rng.choices(list(KINDS), list(KINDS.values()))[0]
-        triplet = _ASK[asked](rng, rng.choice(told.facts), told)
+        triplet = _ASK[asked](rng, rng.choice(about if rng.random() < SHOWN else told.unseen), told)
         sample = Sample(
             id=f"{key}/{number}" if number else key,
             dataset="seed_general",
