@@ -133,10 +133,12 @@ def _shown(rng: Random, scene: Scene) -> tuple[dict[str, str], list[Fact]]:
 def _thing(rng: Random) -> Fact:
     """Something that no picture shows: one or many of it, missing or with one or two values."""
     noun = invented(rng) if rng.random() < 0.6 else rng.choice(_NOUNS)
+    if rng.random() < 0.25:
+        noun = f"{rng.choice((*COLOURS, *_NOUNS))} {noun}"
     many = rng.random() < 0.4 and not noun.endswith("s")
     trait, be = (f"{noun}s", "are") if many else (noun, "is")
-    if rng.random() < 0.2:
-        return Fact(trait=trait, value=rng.choice((*PRESENCE, "absent")), be=be)
+    if rng.random() < 0.1:
+        return Fact(trait=trait, value=rng.choice(PRESENCE), be=be)
     values = []
     for pool in rng.sample([*POOLS, VALUES], rng.choice((1, 1, 2))):
         values.append(invented(rng) if pool is VALUES and rng.random() < 0.5 else rng.choice(pool))

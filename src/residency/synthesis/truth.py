@@ -31,41 +31,46 @@ def facts_of(attributes: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in attributes.items() if name not in NO_FACTS}
 
 
-def trait_of(instruction: str, facts: Mapping[str, str]) -> str | None:
-    """The trait that an instruction asks about.
+def traits_of(instruction: str, facts: Mapping[str, str]) -> list[str]:
+    """The traits that an instruction asks about; none where it names none.
 
-    The longest one whose words all occur, else the only one that shares the most words with it; one
-    and many are the same word ("granules" are asked for in "the granule colour").
+    The longest one whose words all occur, else all that share the most words with it: "How is the
+    nucleus?" asks about every trait of the nucleus. One and many are the same word ("granules" are asked
+    for in "the granule colour").
     """
     asked = set(_singular(instruction))
     named = {trait: set(_singular(trait)) for trait in facts}
     whole = [trait for trait, own in named.items() if own and own <= asked]
     if whole:
-        return max(whole, key=lambda trait: len(named[trait]))
+        return [max(whole, key=lambda trait: len(named[trait]))]
     shared = {trait: len(own & asked) for trait, own in named.items()}
     most = max(shared.values(), default=0)
-    best = [trait for trait, count in shared.items() if count == most]
-    return best[0] if most and len(best) == 1 else None
+    return [trait for trait, count in shared.items() if most and count == most]
 
 
 def truth(triplet: Triplet, facts: Mapping[str, str]) -> Truth:
     """Judge both responses by the facts.
 
-    The precise response is true where it states the value of the trait, or, to a yes/no question, the
-    right one of yes and no. The informative one is true where it states the value. Whatever is `none`
-    is also `absent`.
+    The precise response is true where it states the value of a trait that is asked about, or, to a yes/no
+    question, the right one of yes and no. The informative one is true where it states such a value.
+    Whatever is `none` is also `absent`.
     """
-    trait = trait_of(triplet.instruction, facts)
-    if trait is None:
+    traits = traits_of(triplet.instruction, facts)
+    if not traits:
         return Truth(None, None)
-    value = words(facts[trait])
-    informative = _states(words(triplet.informative), value)
+    values = [words(facts[trait]) for trait in traits]
+    informative = _state(words(triplet.informative), values)
     said = words(triplet.precise)
     if said[:1] and said[0] in _VERDICTS:
-        named = set(_singular(trait))
+        named = {word for trait in traits for word in _singular(trait)}
         rest = [one for one in words(triplet.instruction) if not named & set(_singular(one))]
-        return Truth(said[0] == ("yes" if _states(rest, value) else "no"), informative)
-    return Truth(_states(said, value), informative)
+        return Truth(said[0] == ("yes" if _state(rest, values) else "no"), informative)
+    return Truth(_state(said, values), informative)
+
+
+def _state(said: list[str], values: list[list[str]]) -> bool:
+    """Whether a text states one of the values."""
+    return any(_states(said, value) for value in values)
 
 
 def _singular(text: str) -> list[str]:
