@@ -144,10 +144,35 @@ def test_a_run_may_be_moved(tmp_path):
 )
 def test_other_settings_are_refused_by_name(tmp_path, change, says):
     execute(recipe(tmp_path / "run"))
+    steps = (Make(name="make"), Score(name="score", data=("a", "b"), needs=("make",), value=0.6))
     with pytest.raises(UsageError, match=says) as caught:
-        execute(recipe(tmp_path / "run", **change))
+        execute(recipe(tmp_path / "run", *steps, **change))
     assert "Choose another out=" in str(caught.value) and "\n" not in str(caught.value)
     assert RUNS == ["make", "score"]
+
+
+def test_a_run_may_grow_and_loses_nothing(tmp_path, capsys):
+    first, second = Make(name="make"), Score(name="score", data=("a",), needs=("make",))
+    more = Score(name="more", data=("b",), needs=("make",), value=0.7)
+    execute(recipe(tmp_path / "run", first, second))
+    changed = {"out": str(tmp_path / "run"), "lr": 0.1, "data": ("a", "b")}
+    rows = execute(recipe(tmp_path / "run", first, more, second, settings=changed))
+    assert RUNS == ["make", "score", "more"] and [row.method for row in rows] == ["more", "score"]
+    assert "goes on with new steps: more" in capsys.readouterr().out
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["settings"]["data"] == ["a", "b"]
+    with pytest.raises(UsageError, match=r"step 'more' \(it is no step of these settings\)"):
+        execute(recipe(tmp_path / "run", first, second))
+
+
+def test_what_was_not_begun_may_change(tmp_path, monkeypatch):
+    steps = (Make(name="make"), Score(name="score", data=("a",), needs=("make",)))
+    with monkeypatch.context() as broken:
+        broken.setattr(Score, "run", lambda self, workspace: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            execute(recipe(tmp_path / "run", *steps))
+    steps = (steps[0], replace(steps[1], value=0.9))
+    (row,) = execute(recipe(tmp_path / "run", *steps))
+    assert RUNS == ["make", "score"] and row.metrics["accuracy"].estimate == 0.9
 
 
 def test_changed_data_and_changed_steps_are_refused(tmp_path, sets):

@@ -28,6 +28,8 @@ from residency.evaluate.store import FILE, write_whole
 from residency.provenance import file_hash, versions
 from residency.step import BASE, Step, Workspace
 
+_CHANGED = "its settings, its data, its base or the recipe changed"
+_GONE = "it is no step of these settings"
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 PACE = 1.0  # seconds between two looks of a process that waits for another one
 
@@ -36,8 +38,7 @@ PACE = 1.0  # seconds between two looks of a process that waits for another one
 class Recipe:
     """Steps to run in order. `settings` are the parameters that the recipe was called with.
 
-    `name` is that of a recipe module, or `evaluate MODEL`. `places` are the settings that say where the run
-    lies or where an engine runs: they alone make no other run.
+    `name` is that of a recipe module, or `evaluate MODEL`.
     """
 
     name: str
@@ -47,7 +48,6 @@ class Recipe:
     steps: tuple[Step, ...]
     limit: int | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
-    places: tuple[str, ...] = ("out",)
 
     def __post_init__(self) -> None:
         seen = {BASE}
@@ -97,10 +97,11 @@ def execute(recipe: Recipe) -> list[Row]:
 
     A step is done when its folder holds a `done.json` with the same identity (its settings, data,
     base and the steps it needs) and the `summary.json` that it left then; else it runs again, and
-    with it every step that needs it. A folder in which something was made with other settings is
-    refused, not overwritten; `places` may change where no step does. Where several processes were
-    launched, all of them train; the first alone does everything else. Steps with a method `check`
-    first say what cannot work, before the folder is claimed and hours are spent.
+    with it every step that needs it. A folder in which something was made that these settings would make
+    otherwise, or not at all, is refused, not overwritten: a run may grow by steps, and settings that change
+    no step may change. Where several processes were launched, all of them train; the first alone does
+    everything else. Steps with a method `check` first say what cannot work, before the folder is claimed
+    and hours are spent.
 
     Raises:
         UsageError: the run folder belongs to other settings, or is no run.
@@ -300,27 +301,29 @@ def _identities(recipe: Recipe, workspace: Workspace) -> dict[str, str]:
 
 
 def _claim(recipe: Recipe, workspace: Workspace, identities: Mapping[str, str]) -> None:
-    """Refuse a folder that another run made; else write what this run is."""
+    """Refuse a folder that holds what this run would not make so; else write what this run is."""
     out = workspace.out
     if (out / "run.json").is_file():
         settings, steps = _read_run(out / "run.json")
-        own = _settings(recipe)
-        differ = [key for key in sorted({*settings, *own}) if settings.get(key) != own.get(key)]
-        others = [
-            f"step {name!r} (its data, its base or the recipe changed)"
-            for name, identity in identities.items()
-            if steps.get(name, identity) != identity
+        lost = [
+            f"step {name!r} ({_CHANGED if name in identities else _GONE})"
+            for name, identity in steps.items()
+            if identities.get(name) != identity and _made(out / name, whole=name not in identities)
         ]
-        if others or set(differ) - {*recipe.places}:
+        if lost:
+            own = _settings(recipe)
             changed = [
                 f"{key}: {settings.get(key)!r} -> {own.get(key)!r}"
-                for key in differ
-                if key != "out"
-            ] or others
+                for key in sorted({*settings, *own} - {"out"})
+                if settings.get(key) != own.get(key)
+            ]
             raise UsageError(
-                f"{out} holds another run: {'; '.join(changed)}. Choose another out=, or delete "
+                f"{out} holds another run: {'; '.join([*changed, *lost])}. Choose another out=, or delete "
                 "the folder."
             )
+        if new := [name for name in identities if steps.get(name) != identities[name]]:
+            print(f"{out} goes on with new steps: {', '.join(new)}.", flush=True)
+            _note(out, recipe, identities, None)
         return
     listed = (LIST, COUNTS)  # what an attempt that stopped at bad rows leaves
     if out.exists() and (not out.is_dir() or any(e.name not in listed for e in out.iterdir())):
@@ -332,6 +335,13 @@ def _claim(recipe: Recipe, workspace: Workspace, identities: Mapping[str, str]) 
         raise UsageError(
             f"Cannot write to {out}: {error.strerror}. Choose another out=."
         ) from error
+
+
+def _made(folder: Path, *, whole: bool) -> bool:
+    """Whether a step left anything; with `whole` whether it ended."""
+    if whole:
+        return (folder / "done.json").is_file()
+    return folder.is_dir() and any(one.is_file() for one in folder.rglob("*"))
 
 
 def _read_run(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -67,7 +67,6 @@ def synthesize(
         seed=seed,
         limit=limit,
         settings=settings,
-        places=("out", "engine", "judge"),
         steps=tuple(steps),
     )
     return execute(recipe)

@@ -77,6 +77,5 @@ def recipe(
         seed=seed,
         limit=limit,
         settings=settings,
-        places=("out", "engine", "judge_engine"),
         steps=retained(steps) if retention else steps,
     )

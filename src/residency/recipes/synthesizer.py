@@ -62,6 +62,5 @@ def recipe(
         seed=seed,
         limit=limit,
         settings=settings,
-        places=("out", "judge_engine"),
         steps=steps,
     )
