@@ -52,6 +52,7 @@ NANO_RATES = Rates(
 )  # ours
 NANO_COPYING = 500  # updates (ours), after which nano repeats random tokens (docs/results.md)
 COPYING = "copying"  # the step
+JUDGED = 32  # cases of an update at least (ours): of fewer nano learned to say no (docs/results.md)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,6 +245,8 @@ def _judged(judging: Judging, of: Source, name: str, *, domains: bool = False) -
 def judge_steps(plan: Plan, seed: Seed, *, epochs: float) -> tuple[Step, ...]:
     """A judge tuned from the base on triplets of known agreement, and its own accuracy."""
     cases = Agreements(name="agreements", seed=seed)
+    batch = plan.batch_size or plan.rates.batch_size
+    plan = replace(plan, batch_size=batch * -(-JUDGED // batch))
     return (
         cases,
         plan.reader("judge", (cases,), epochs=epochs),
