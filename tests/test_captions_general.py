@@ -1,5 +1,6 @@
 """Captions of the general world: every fact stands in its caption, in many forms."""
 
+import hashlib
 from random import Random
 
 import pytest
@@ -51,8 +52,11 @@ def test_forms_differ(many):
     assert len({one.caption for one in many}) > 395
 
 
-def test_the_same_number_tells_the_same():
-    assert [told(number) for number in range(20)] == [told(number) for number in range(20)]
+def test_the_same_number_tells_the_same_in_every_process():
+    told_now = repr([told(number) for number in range(20)])
+    assert hashlib.sha256(told_now.encode()).hexdigest()[:16] == "20f833d9ad618b70", (
+        "other captions: raise VERSION in datasets/seed_general.py"
+    )
 
 
 def test_invented_words_are_seldom_words():

@@ -85,7 +85,7 @@ class Told:
 def tell(rng: Random, scene: Scene) -> Told:
     """A caption of a scene: its own facts, and those of two to four things that it does not show."""
     pairs, things = _shown(rng, scene)
-    shown = {*pairs, *(thing.trait for thing in things)}
+    shown = [*pairs, *(thing.trait for thing in things)]
     for _ in range(rng.randint(2, 4)):
         if rng.random() < 0.3:
             noun = rng.choice(_NOUNS)

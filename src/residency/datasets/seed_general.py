@@ -26,7 +26,7 @@ from residency.phantoms.general_paint import render
 from residency.types import Picture, Sample
 
 COUNT = 20_000
-VERSION = 5
+VERSION = 6
 KINDS = {"value": 10, "verify": 5, "choice": 2, "describe": 2}  # how often each is asked
 SHOWN = (
     0.1  # of the tasks are about what the picture shows: few traits, which are soon known by heart
