@@ -32,7 +32,7 @@ from residency.synthesis.losses import Losses, measured
 from residency.synthesis.overlap import Seen
 from residency.synthesis.pairs import Captions, Found, Pair, pairs, row_key
 from residency.synthesis.seed import DESCRIBE, PREFIXES, Seed, conversation
-from residency.synthesis.synthesizer import Synthesize
+from residency.synthesis.synthesizer import HELD_OUT, Synthesize
 from residency.task import PAPER
 from residency.triplets import Triplet
 from residency.types import Area, ImagePart, Picture, Sample
@@ -557,6 +557,22 @@ def test_a_synthesis_leaves_rows_with_their_provenance(tmp_path, base, monkeypat
     assert set(first) == {"key", "id", "said", "finish", "reason", "made"}
     assert set(first["made"]) == {"model", "weights", "prompt", "sees", "sampling"}
     assert (row.n, row.metrics["readable"].estimate) == (6, 0.0), "a random model"
+
+
+def test_what_variants_write_about_the_same_held_out_pairs_stands_in_one_table(tmp_path, base):
+    seed = Seed(name="seed", data=("seed_general:20",))
+    few = Sampling(max_tokens=2)
+    variants = [
+        Synthesize(name=f"{HELD_OUT}{sees}", of="base", held_out=seed, sees=sees, sampling=few)
+        for sees in ("both", "caption")
+    ]
+    rows = execute(
+        Recipe(name="x", base=base, out=str(tmp_path / "run"), seed=0, steps=(seed, *variants))
+    )
+    assert [(row.dataset, row.variant, row.n) for row in rows] == [
+        ("seed", "both", rows[0].n),
+        ("seed", "caption", rows[0].n),
+    ]
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from residency.synthesis.judge import Agreements, JudgeTest
 from residency.synthesis.pairs import Source
 from residency.synthesis.quality import Quality
 from residency.synthesis.seed import Form, Seed, Sees
-from residency.synthesis.synthesizer import Synthesize
+from residency.synthesis.synthesizer import HELD_OUT, Synthesize
 from residency.train.copying import Copying
 from residency.train.stage import Stage
 from residency.train.values import Full, Schedule
@@ -225,7 +225,7 @@ def table6(
             steps.append(synthesizer(plan, seed, name=model, epochs=get("epochs")))
             steps.append(Retention(name=f"{model}_retention", of=model, method=model))
         written = Synthesize(
-            name=f"held_out_{variant}",
+            name=f"{HELD_OUT}{variant}",
             of=model,
             held_out=seed,
             form=get("form"),

@@ -27,6 +27,7 @@ from residency.synthesis.seed import Form, Seed, Sees
 from residency.synthesis.truth import accuracy, share
 
 ROWS = "rows"
+HELD_OUT = "held_out_"  # begins the name of a step that writes about the held-out pairs of a seed
 MAX_TOKENS = 512  # of a turn (released code)
 
 
@@ -127,9 +128,9 @@ class Synthesize:
             metrics["distinct"] = share(len(set(asked)), len(asked))
         row = Row(
             method="synthesizer",
-            variant=self.name,
+            variant=self.name.removeprefix(HELD_OUT),
             view=None,
-            dataset=self.held_out.name if self.held_out else "synthetic",
+            dataset="seed" if self.held_out else "synthetic",  # the same pairs for every variant
             task="triplet",
             seed=workspace.seed,
             n=len(found),
