@@ -12,7 +12,9 @@ from torch import Tensor
 
 from residency.codec import Qwen2VLCodec
 from residency.dataset import Dataset, open_dataset
+from residency.errors import UsageError
 from residency.evaluate import steps
+from residency.evaluation import evaluate
 from residency.model import store
 from residency.step import Workspace
 from residency.task import PAPER, Codec
@@ -94,3 +96,13 @@ def test_labels_that_name_boxes_are_generated_not_scored() -> None:
     closed = open_dataset("phantoms:smear:test=2")
     for dataset, mode in ((boxes, "generate"), (closed, "likelihood")):
         assert steps._mode(dataset, dataset.split("test"), "auto", PAPER) == mode
+
+
+def test_the_command_says_how_long_an_answer_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr("residency.recipe.execute", lambda recipe: made.append(recipe) or [])
+    for given in ({}, {"reply_tokens": 300}):
+        evaluate("nano", data=("phantoms:smear",), out="nowhere", **given)  # type: ignore[arg-type]
+    assert [recipe.steps[0].max_tokens for recipe in made] == [64, 300]
+    with pytest.raises(UsageError, match="reply_tokens=0: an answer needs at least 1"):
+        evaluate("nano", data=("phantoms:smear",), out="nowhere", reply_tokens=0)

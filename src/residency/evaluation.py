@@ -34,6 +34,7 @@ def evaluate(
     template: str = "paper",
     max_tokens: int = 4096,
     too_long: Literal["fail", "shrink"] = "fail",
+    reply_tokens: int = 64,
     family: str = "qwen2_vl",
 ) -> list[Row]:
     """Answer, score with intervals, write `predictions.jsonl` and `summary.json` under `out`.
@@ -51,10 +52,12 @@ def evaluate(
     `shuffle_options` asks options in a stored order of each sample's own. Bad rows stop it before anything
     is asked (`on_bad=fail`), or are left out and counted (`skip`, and `quarantine`, which lists them in
     `bad.jsonl`) while they are at most the share `max_bad`. A prompt of more than
-    `max_tokens` fails, or has its images shrunk.
+    `max_tokens` fails, or has its images shrunk. An answer ends after `reply_tokens`, more where it may
+    name every label; how many were cut off is counted.
 
     Raises:
-        UsageError: an unknown view, task, metric or parameter, or a split without images.
+        UsageError: an unknown view, task, metric or parameter, no tokens to answer with, or a split
+            without images.
     """
     settings = {key: value for key, value in locals().items() if key != "model"}
     from residency.evaluate.steps import Controls, Evaluate
@@ -67,6 +70,8 @@ def evaluate(
         named_task(name)
     for name in metrics:
         metric(name)
+    if reply_tokens < 1:
+        raise UsageError(f"reply_tokens={reply_tokens}: an answer needs at least 1.")
     served = _served(model, family, mode)
     shown = _views(view)
     if controls:
@@ -82,6 +87,7 @@ def evaluate(
         wording=Wording(template=template, list_options=list_options),
         batch_size=batch_size,
         limits=Limits(max_tokens=max_tokens, too_long=too_long),
+        max_tokens=reply_tokens,
         tasks=task,
         metrics=metrics,
         shuffle_options=shuffle_options,
