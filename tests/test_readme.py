@@ -113,3 +113,11 @@ def test_the_results_block_is_filled_from_a_results_file(tmp_path):
     assert filled.endswith(README.split(script().END)[1])
     with pytest.raises(SystemExit, match="one block"):
         script().fill("no markers", "x")
+
+
+def test_tests_that_documents_name_exist() -> None:
+    told = {name for path in DOCUMENTS for name in re.findall(r"::(test_\w+)", path.read_text())}
+    files = (ROOT / "tests").rglob("test_*.py")
+    defined = {name for path in files for name in re.findall(r"def (test_\w+)", path.read_text())}
+    lost = [name for name in told if not any(own.startswith(name) for own in defined)]
+    assert told and not lost
