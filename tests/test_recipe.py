@@ -160,8 +160,20 @@ def test_a_run_may_grow_and_loses_nothing(tmp_path, capsys):
     assert RUNS == ["make", "score", "more"] and [row.method for row in rows] == ["more", "score"]
     assert "goes on with new steps: more" in capsys.readouterr().out
     assert json.loads((tmp_path / "run" / "run.json").read_text())["settings"]["data"] == ["a", "b"]
-    with pytest.raises(UsageError, match=r"step 'more' \(it is no step of these settings\)"):
+    with pytest.raises(UsageError, match=r"step 'more' \(its rows would be lost"):
         execute(recipe(tmp_path / "run", first, second))
+
+
+def test_a_step_that_left_no_rows_may_leave(tmp_path):
+    first, unused = Make(name="make"), Make(name="unused", needs=("make",))
+    execute(recipe(tmp_path / "run", first, unused))
+    execute(recipe(tmp_path / "run", first, Score(name="score", data=("a",), needs=("make",))))
+    assert RUNS == ["make", "unused", "score"]
+    assert (tmp_path / "run" / "unused" / "model").is_dir()
+    assert set(json.loads((tmp_path / "run" / "run.json").read_text())["steps"]) == {
+        "make",
+        "score",
+    }
 
 
 def test_what_was_not_begun_may_change(tmp_path, monkeypatch):

@@ -29,7 +29,7 @@ from residency.provenance import file_hash, versions
 from residency.step import BASE, Step, Workspace
 
 _CHANGED = "its settings, its data, its base or the recipe changed"
-_GONE = "it is no step of these settings"
+_GONE = "its rows would be lost, it is no step of these settings"
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 PACE = 1.0  # seconds between two looks of a process that waits for another one
 
@@ -98,10 +98,10 @@ def execute(recipe: Recipe) -> list[Row]:
     A step is done when its folder holds a `done.json` with the same identity (its settings, data,
     base and the steps it needs) and the `summary.json` that it left then; else it runs again, and
     with it every step that needs it. A folder in which something was made that these settings would make
-    otherwise, or not at all, is refused, not overwritten: a run may grow by steps, and settings that change
-    no step may change. Where several processes were launched, all of them train; the first alone does
-    everything else. Steps with a method `check` first say what cannot work, before the folder is claimed
-    and hours are spent.
+    otherwise, or whose rows they would not make, is refused, not overwritten: a run may grow by steps, and
+    settings that change no step may change. Where several processes were launched, all of them train; the
+    first alone does everything else. Steps with a method `check` first say what cannot work, before the
+    folder is claimed and hours are spent.
 
     Raises:
         UsageError: the run folder belongs to other settings, or is no run.
@@ -308,7 +308,7 @@ def _claim(recipe: Recipe, workspace: Workspace, identities: Mapping[str, str]) 
         lost = [
             f"step {name!r} ({_CHANGED if name in identities else _GONE})"
             for name, identity in steps.items()
-            if identities.get(name) != identity and _made(out / name, whole=name not in identities)
+            if identities.get(name) != identity and _made(out / name, rows=name not in identities)
         ]
         if lost:
             own = _settings(recipe)
@@ -321,8 +321,9 @@ def _claim(recipe: Recipe, workspace: Workspace, identities: Mapping[str, str]) 
                 f"{out} holds another run: {'; '.join([*changed, *lost])}. Choose another out=, or delete "
                 "the folder."
             )
-        if new := [name for name in identities if steps.get(name) != identities[name]]:
+        if new := [step.name for step in recipe.steps if step.name not in steps]:
             print(f"{out} goes on with new steps: {', '.join(new)}.", flush=True)
+        if steps != identities:
             _note(out, recipe, identities, None)
         return
     listed = (LIST, COUNTS)  # what an attempt that stopped at bad rows leaves
@@ -337,10 +338,10 @@ def _claim(recipe: Recipe, workspace: Workspace, identities: Mapping[str, str]) 
         ) from error
 
 
-def _made(folder: Path, *, whole: bool) -> bool:
-    """Whether a step left anything; with `whole` whether it ended."""
-    if whole:
-        return (folder / "done.json").is_file()
+def _made(folder: Path, *, rows: bool) -> bool:
+    """Whether a step left anything; with `rows` whether it left rows for the results."""
+    if rows:
+        return (folder / "summary.json").is_file()
     return folder.is_dir() and any(one.is_file() for one in folder.rglob("*"))
 
 
