@@ -7,6 +7,7 @@ import pytest
 
 from residency.data import captions_general
 from residency.data.captions_general import PRESENCE, tell
+from residency.data.wordings_general import article
 from residency.phantoms import general as world
 from residency.text import words
 
@@ -71,4 +72,4 @@ def test_invented_words_are_seldom_words():
     ("words_", "expected"), [("oval stone", "an "), ("stone", "a "), ("inner ring", "an ")]
 )
 def test_articles(words_, expected):
-    assert captions_general.article(words_) == expected
+    assert article(words_) == expected + words_

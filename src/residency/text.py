@@ -49,6 +49,11 @@ _APOSTROPHES = (
 )
 
 
+def capital(text: str) -> str:
+    """With a capital at the front, all else as it is."""
+    return text[:1].upper() + text[1:]
+
+
 def normalise(text: str) -> str:
     """`text` for comparison: NFKC (full width to ASCII), lower case, single spaces, bare ends.
 

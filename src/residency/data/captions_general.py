@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from random import Random
 
 from residency.data import common_words
+from residency.data.wordings_general import article
 from residency.phantoms import general as world
 from residency.phantoms.general import Scene
+from residency.text import capital
 
 SIZES = ("small", "medium", "large", "tiny", "big", "enlarged", "narrow", "wide")
 SHAPES = (
@@ -51,7 +53,7 @@ _NAMED_TWO = (
     "A {v} {t} with a {w} {u}.",
 )
 _MISSING = ("No {n} {be} seen.", "There {be} no {n}.", "The {n} {be} absent.", "{N} {be} absent.")
-_FOUND = ("{N} {be} present.", "The {n} {be} present.", "There {be} {a}{n} present.")
+_FOUND = ("{N} {be} present.", "The {n} {be} present.", "There {be} {A} present.")
 _HOW = (
     "The {n} {be} {v}.", "The {n} {be} {v}.", "{N} {be} {v}.", "{N}: {v}.", "{P}.", "{P} {be} seen.",
     "{P} can be seen.",
@@ -186,7 +188,7 @@ def _told(rng: Random, things: list[Fact]) -> list[str]:
     while left:
         thing = left.pop()
         words = {"n": thing.trait, "N": capital(thing.trait), "be": thing.be, "v": thing.value}
-        words["a"] = "" if thing.be == "are" else article(thing.trait)
+        words["A"] = thing.trait if thing.be == "are" else article(thing.trait)
         words["P"] = capital(_phrase(rng, thing))
         forms = {"absent": _MISSING, "present": _FOUND}.get(thing.value, _HOW)
         if left and forms is _HOW and left[-1].value not in PRESENCE and rng.random() < 0.5:
@@ -198,14 +200,4 @@ def _told(rng: Random, things: list[Fact]) -> list[str]:
 def _phrase(rng: Random, thing: Fact) -> str:
     """ "A large, round kidney", "fine pink kidneys"; some things have no article, as in "loose soil"."""
     words = f"{thing.value} {thing.trait}"
-    return words if thing.be == "are" or rng.random() < 0.4 else article(words) + words
-
-
-def capital(text: str) -> str:
-    """With a capital at the front, all else as it is."""
-    return text[:1].upper() + text[1:]
-
-
-def article(words: str) -> str:
-    """ "a " or "an ", as the first letter of `words` asks for."""
-    return "an " if words[0] in "aeiou" else "a "
+    return words if thing.be == "are" or rng.random() < 0.4 else article(words)

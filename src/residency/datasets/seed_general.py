@@ -23,6 +23,7 @@ from residency.dataset import Dataset
 from residency.errors import UsageError
 from residency.phantoms import general as world
 from residency.phantoms.general_paint import render
+from residency.text import capital
 from residency.types import Picture, Sample
 
 COUNT = 20_000
@@ -48,6 +49,10 @@ _DESCRIBED = (
 _REASONS = (
     "The {t} {be} {v}.", "The {t} {be} {v}.", "The {t} {be} {v}.", "The {t} {be} clearly {v}.",
     "The picture shows that the {t} {be} {v}.", "It can be seen that the {t} {be} {v}, as described.",
+)  # fmt: skip
+_POOLS: Sequence[Sequence[str]] = (
+    *world.FACTS.values(), world.SHAPES, world.COLOURS, world.SIZES, captions_general.PRESENCE,
+    *captions_general.POOLS,
 )  # fmt: skip
 _CONCLUDED = ("", "", " Therefore, the answer is {a}.", " So the answer is {a}.")
 
@@ -144,7 +149,7 @@ def _describe(rng: Random, fact: Fact, told: Told) -> tuple[str, ...]:
 def _named(rng: Random, fact: Fact, forms: Sequence[str], **words: str) -> str:
     """One of the forms, with the names of the fact in their places."""
     whole = {"t": fact.trait, "v": fact.value, "be": fact.be}
-    return captions_general.capital(rng.choice(forms).format(**{**whole, **words}))
+    return capital(rng.choice(forms).format(**{**whole, **words}))
 
 
 def _reasoned(rng: Random, fact: Fact) -> str:
@@ -153,16 +158,8 @@ def _reasoned(rng: Random, fact: Fact) -> str:
 
 def _other(rng: Random, fact: Fact, told: Told) -> str:
     """Another value: one of the same kind where the value has one, else stated elsewhere, else any."""
-    pools: Sequence[Sequence[str]] = (
-        *world.FACTS.values(),
-        world.SHAPES,
-        world.COLOURS,
-        world.SIZES,
-        captions_general.PRESENCE,
-        *captions_general.POOLS,
-    )
     stated = tuple(one.value for one in told.facts)
-    pool = next((pool for pool in pools if fact.value in pool), None) or rng.choice(
+    pool = next((pool for pool in _POOLS if fact.value in pool), None) or rng.choice(
         (stated, VALUES)
     )
     others = [other for other in pool if other != fact.value]

@@ -13,6 +13,7 @@ from residency.evaluate.results import (
     metric_names,
     shown,
 )
+from residency.text import capital
 
 
 def text(value: object) -> str:
@@ -88,16 +89,24 @@ def bars(rows: Sequence[Row], metric: str) -> str:
             if high > low
             else ""
         )
-        lines.append(
-            f'<div class="name">{text(name)}</div>'
-            f'<svg class="bar{" quiet" if is_control(row) else ""}" role="img" '
-            f'aria-label="{text(name)}: {shown(metric, value.estimate)}">'
-            f'<rect class="track" width="100%" height="18" rx="3"/>'
-            f'<rect class="fill" width="{at:.2f}%" height="18" rx="3"/>{whisker}</svg>'
-            f'<div class="value">{shown(metric, value.estimate)}</div>'
-        )
+        said = shown(metric, value.estimate)
+        kind = "bar quiet" if is_control(row) else "bar"
+        lines.append(bar(name, at, said, said=said, kind=kind, whisker=whisker))
     title = f"{label(metric)}{unit(metric)}, 95&#8239;% interval as a line"
     return f'<figure class="bars"><figcaption>{title}</figcaption>{"".join(lines)}</figure>'
+
+
+def bar(
+    name: str, percent: float, value: str, *, said: str, kind: str = "bar", whisker: str = ""
+) -> str:
+    """One bar of a figure: its name, what fills it, and the value; `said` is read aloud for it."""
+    return (
+        f'<div class="name">{text(name)}</div>'
+        f'<svg class="{kind}" role="img" aria-label="{text(name)}: {said}">'
+        f'<rect class="track" width="100%" height="18" rx="3"/>'
+        f'<rect class="fill" width="{percent:.2f}%" height="18" rx="3"/>{whisker}</svg>'
+        f'<div class="value">{value}</div>'
+    )
 
 
 def classes(rows: Sequence[Row]) -> str:
@@ -175,8 +184,7 @@ def titled(row: Row) -> str:
 
 def label(metric: str) -> str:
     """The metric's id in words."""
-    words = metric.replace("_", " ").replace("f1", "F1").replace("iou", "IoU")
-    return words[:1].upper() + words[1:]
+    return capital(metric.replace("_", " ").replace("f1", "F1").replace("iou", "IoU"))
 
 
 def unit(metric: str) -> str:

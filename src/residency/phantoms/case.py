@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from jaxtyping import UInt8
 
+from residency.text import capital
 from residency.types import Language
 
 T = TypeVar("T")
@@ -83,7 +84,7 @@ def fill(modality: Modality, case: Case, template: str, language: Language) -> s
     values = {trait: say(modality, value, language) for trait, value in case.facts.items()}
     values["label"] = say(modality, case.label, language)
     text = say(modality, template, language).format_map(values)
-    return text[:1].upper() + text[1:]
+    return capital(text)
 
 
 def report(modality: Modality, case: Case, language: Language) -> str:

@@ -68,6 +68,11 @@ class Reply:
     reason: str = ""
 
 
+def failed(error: Exception) -> Reply:
+    """What an engine says of a request that cannot be read."""
+    return Reply("", "failed", " ".join(str(error).split()))
+
+
 Write = Callable[[Sequence[Request], Sampling], list[Reply]]
 
 
@@ -137,7 +142,8 @@ def installed(spec: str) -> None:
         UsageError: it is not installed.
     """
     package = kind_of(spec).package
-    if package and package not in sys.modules and find_spec(package) is None:
+    known = sys.modules.get(package) if package in sys.modules else package and find_spec(package)
+    if package and known is None:
         hint = "'residency[ray]'" if package == "ray" else package
         raise UsageError(
             f"engine={spec} needs {package}, which is not installed: pip install {hint}. Without it, "
@@ -152,6 +158,7 @@ def open_engine(spec: str, model: str) -> Iterator[Engine]:
     Raises:
         UsageError: no such engine, or one whose extra is not installed.
     """
+    installed(spec)
     opener, where = _opener(spec)
     with opener.opened(where, model) as engine:
         yield engine

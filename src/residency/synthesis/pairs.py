@@ -134,13 +134,11 @@ class Captions:
 
     def run(self, workspace: Workspace) -> Mapping[str, Any]:
         """Count them, and what is none; the keys of those left out go to `left_out.json`."""
-        path = workspace.folder(self.name) / LEFT_OUT
-        path.unlink(missing_ok=True)  # of an earlier choice
         seen = Seen(evaluated(workspace, self.exclude))
-        every, _ = self.pairs(workspace)
+        every, lost = self._read(workspace)
         shown = [one.key for one in every if any(map(seen.has, one.sample.images))]
-        write_whole(path, json.dumps(shown) + "\n")
-        every, lost = self.pairs(workspace)
+        write_whole(workspace.folder(self.name) / LEFT_OUT, json.dumps(shown) + "\n")
+        every, lost = self._without(set(shown), every, lost)
         print(f"  {len(every)} pairs{counted(lost)}", flush=True)
         return {"pairs": len(every), "not_pairs": dict(lost), "evaluation_images": len(seen)}
 
@@ -158,10 +156,18 @@ class Captions:
         Raises:
             UsageError: there is no pair.
         """
-        datasets = workspace.datasets(self.data)
-        every, lost = pairs(datasets, self.split, limit=workspace.limit, seed=workspace.seed)
         path = workspace.folder(self.name) / LEFT_OUT
         shown = set(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else set()
+        return self._without(shown, *self._read(workspace))
+
+    def _read(self, workspace: Workspace) -> tuple[list[Pair], Counter[str]]:
+        datasets = workspace.datasets(self.data)
+        return pairs(datasets, self.split, limit=workspace.limit, seed=workspace.seed)
+
+    def _without(
+        self, shown: set[str], every: list[Pair], lost: Counter[str]
+    ) -> tuple[list[Pair], Counter[str]]:
+        """The pairs whose keys are not among `shown`."""
         if not shown:
             return every, lost
         if len(shown) == len(every):

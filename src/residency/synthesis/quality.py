@@ -5,13 +5,13 @@ A model judges through any engine, one question per criterion; people judge the 
 67.7 and 41.7, which the mean of 200 marks gives as shares of 5 and not as (mark - 1) / 4 (our inference).
 """
 
-import html
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from residency.evaluate.charts import bar
 from residency.evaluate.results import Estimate, Row, write_summary
 from residency.evaluate.steps import SECTION
 from residency.evaluate.store import write_whole
@@ -171,23 +171,15 @@ def section(spread: Mapping[str, Mapping[str, int]]) -> str:
     parts = ["<h2>Kinds of tasks</h2>"]
     for what, counts in spread.items():
         total, most = sum(counts.values()), max(counts.values(), default=1)
-        bars = "".join(_bars(counts, total, most))
+        bars = "".join(
+            bar(kind, 100 * count / most, str(count), said=f"{count} of {total}")
+            for kind, count in counts.items()
+        )
         parts.append(
             f'<figure class="bars"><figcaption>{what}, {total} judged by the model</figcaption>{bars}'
             "</figure>"
         )
     return "".join(parts)
-
-
-def _bars(counts: Mapping[str, int], total: int, most: int) -> Iterator[str]:
-    for kind, count in counts.items():
-        yield (
-            f'<div class="name">{html.escape(kind)}</div>'
-            f'<svg class="bar" role="img" aria-label="{html.escape(kind)}: {count} of {total}">'
-            '<rect class="track" width="100%" height="18" rx="3"/>'
-            f'<rect class="fill" width="{100 * count / most:.2f}%" height="18" rx="3"/></svg>'
-            f'<div class="value">{count}</div>'
-        )
 
 
 def summary(

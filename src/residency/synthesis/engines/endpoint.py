@@ -38,6 +38,7 @@ from residency.synthesis.engine import (
     Sampling,
     as_messages,
     checked,
+    failed,
 )
 from residency.types import ImagePart, Picture, Turn
 
@@ -78,7 +79,7 @@ class Endpoint:
         lost = [one for one in said if not isinstance(one, Reply)]
         if len(lost) == len(said) or any(isinstance(one, UnansweredError) for one in lost):
             self._probe(requests, lost)
-        return [one if isinstance(one, Reply) else Reply("", "failed", str(one)) for one in said]
+        return [one if isinstance(one, Reply) else failed(one) for one in said]
 
     def _probe(self, requests: Sequence[Request], lost: Sequence[ResidencyError]) -> None:
         """Whether the fault is of the requests: the server answers the simplest one of their kind."""
@@ -129,7 +130,7 @@ class Endpoint:
         try:
             body = self._body(request, sampling)
         except DataError as error:  # an image that cannot be decoded
-            return Reply("", "failed", " ".join(str(error).split()))
+            return failed(error)
         try:
             answer = self._call("chat/completions", body, request.id)
             choice = answer["choices"][0]

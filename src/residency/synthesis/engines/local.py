@@ -14,7 +14,7 @@ from residency.model import store
 from residency.model.collate import LengthError
 from residency.model.generation import generate, score
 from residency.model.huggingface import Backbone
-from residency.synthesis.engine import Engine, Kind, Reply, Request, Sampling, number
+from residency.synthesis.engine import Engine, Kind, Reply, Request, Sampling, failed, number
 from residency.types import PLAIN, Reading, Sample, Turn
 
 BATCH = 16
@@ -45,12 +45,11 @@ def write(backbone: Backbone, requests: Sequence[Request], sampling: Sampling) -
         return _write(backbone, requests, sampling)
     except DataError as error:
         if len(requests) == 1:
-            reason = " ".join(str(error).split())
             if isinstance(error, LengthError):
-                reason = (
-                    f"longer than the {backbone.limits.max_tokens} tokens that this engine reads"
-                )
-            return [Reply("", "failed", reason)]
+                most = backbone.limits.max_tokens
+                reason = f"longer than the {most} tokens that this engine reads"
+                return [Reply("", "failed", reason)]
+            return [failed(error)]
         return [reply for one in requests for reply in write(backbone, [one], sampling)]
 
 

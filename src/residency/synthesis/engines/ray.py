@@ -23,6 +23,7 @@ from residency.synthesis.engine import (
     Request,
     Sampling,
     checked,
+    failed,
     kind_of,
     number,
     open_engine,
@@ -55,18 +56,12 @@ def opened(where: str, model: str) -> Iterator[Engine]:
     """Join the cluster of $RAY_ADDRESS, or start one on this machine.
 
     Raises:
-        UsageError: Ray is not installed.
         ResidencyError: it does not start.
     """
     count, inner = _parsed(where)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        ray: Any = importlib.import_module("ray")
-        importlib.import_module("ray.data")
-    except ImportError as error:
-        raise UsageError(
-            "engine=ray needs Ray, which is not installed: pip install 'residency[ray]'."
-        ) from error
+    ray: Any = importlib.import_module("ray")
+    importlib.import_module("ray.data")
     started = not ray.is_initialized()
     if started:
         own = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": max(count, os.cpu_count() or 1)}
@@ -108,7 +103,7 @@ def _write(
         try:
             rows.append({"place": place, **to_plain(request)})
         except DataError as error:
-            replies[place] = Reply("", "failed", " ".join(str(error).split()))
+            replies[place] = failed(error)
     if rows:
         spread = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // BLOCK))
         done = spread.map_batches(

@@ -18,6 +18,7 @@ from residency.synthesis.engine import (
     Request,
     Sampling,
     as_messages,
+    failed,
     number,
 )
 from residency.types import Picture
@@ -37,15 +38,9 @@ def opened(where: str, model: str) -> Iterator[Engine]:
     """Start vLLM on the model.
 
     Raises:
-        UsageError: vLLM is not installed, or the model is a checkpoint of ours.
+        UsageError: the model is a checkpoint of ours.
     """
-    try:
-        library: Any = importlib.import_module("vllm")
-    except ImportError as error:
-        raise UsageError(
-            "engine=vllm needs vLLM, which is not installed: pip install vllm. Without it, serve the "
-            "model anywhere and use engine=endpoint:URL."
-        ) from error
+    library: Any = importlib.import_module("vllm")
     if store.checkpoint_folder(model) is not None:
         raise UsageError(
             f"vLLM reads Hugging Face folders, and {model} is a checkpoint of a run. Use engine=local."
@@ -72,7 +67,7 @@ def write(
             prompts.append(_prompt(tokenizer, request))
             places.append(place)
         except DataError as error:
-            replies[place] = Reply("", "failed", " ".join(str(error).split()))
+            replies[place] = failed(error)
     settings = [
         library.SamplingParams(
             temperature=sampling.temperature,
